@@ -1,0 +1,20 @@
+"""Sojourn's benchmark: `python -m bench [memory|sqlite|asgi|million] [--quick] [--json FILE]`.
+
+It is not a timed test: nothing here fails because a machine is slow. Every run measures the floor, the
+peers and Sojourn side by side, in turns, and prints ratios; a figure is only worth something beside its
+neighbours.
+
+Rules. Contenders do the same work with the same data. What a contender promises less (no isolation, no
+durability, lost updates) is said in its label. Ids and values are made before the clock starts. Every loop is
+bounded, in rounds or in seconds, and every temporary folder is removed.
+
+    payloads.py   the three sessions: A, B and C
+    contender.py  the operations that everyone offers
+    floors.py     bare dicts and raw sqlite3
+    peers.py      other libraries, as their users get them
+    ours.py       Sojourn, blocking and async
+    timing.py     rounds, in turns; medians and percentiles
+    report.py     sections, rich tables, JSON
+    memory.py, sqlite.py and writers.py, asgi.py, million.py   one question each
+    __main__.py   the command line
+"""

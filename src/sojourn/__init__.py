@@ -1,0 +1,72 @@
+"""Session state for Python web apps that never silently loses an update.
+
+    from sojourn import SessionManager
+
+    sessions = SessionManager("sqlite:///sessions.db", expiration_time=1800)
+    session_id = sessions.create_session(user_id="54321", data={"cart": {"items": []}})
+    with sessions.session(session_id) as session:
+        session["cart"]["items"].append("apple")
+
+The public names are those below; everything else may change. Where to read on: `sojourn.record` (what there is),
+`sojourn.session` and `sojourn.merge` (what a writer changes, and what becomes of it), `sojourn.store` (the contract of
+a store) and `sojourn.stores.memory` (the plainest one), `sojourn.manager` (the operations).
+"""
+
+from .blocking import SessionManager
+from .codec import register
+from .config import CookieConfig, SessionConfig
+from .errors import (
+    ConfigurationError,
+    ConflictError,
+    DamagedRecord,
+    MissingExtra,
+    OutcomeUnknown,
+    SessionClosed,
+    SessionGone,
+    SessionLeased,
+    SessionNotFound,
+    SojournError,
+    StoreDamaged,
+    StoreError,
+    StoreUnavailable,
+    TooLarge,
+    TooManySessions,
+    UnsupportedValue,
+)
+from .ids import Handle
+from .manager import AsyncSessionManager
+from .opening import open_store
+from .record import Change, Summary
+from .session import AsyncSession, Session
+
+__all__ = [
+    "AsyncSession",
+    "AsyncSessionManager",
+    "Change",
+    "ConfigurationError",
+    "ConflictError",
+    "CookieConfig",
+    "DamagedRecord",
+    "Handle",
+    "MissingExtra",
+    "OutcomeUnknown",
+    "Session",
+    "SessionClosed",
+    "SessionConfig",
+    "SessionGone",
+    "SessionLeased",
+    "SessionManager",
+    "SessionNotFound",
+    "SojournError",
+    "StoreDamaged",
+    "StoreError",
+    "StoreUnavailable",
+    "Summary",
+    "TooLarge",
+    "TooManySessions",
+    "UnsupportedValue",
+    "open_store",
+    "register",
+]
+
+__version__ = "0.1.0"

@@ -1,0 +1,136 @@
+"""Every exception that Sojourn raises, in one small tree.
+
+Rules: a message says what happened, what became of the data, and what to do about it. No message ever
+carries a session id or a secret; a handle may appear, for it is public. Where a built-in exception says
+the same thing, ours is also one of those, so that ``except KeyError`` and ``except TypeError`` go on working.
+
+    SojournError
+    ├── ConfigurationError (ValueError)     a setting that cannot work, refused at start
+    ├── MissingExtra (ImportError)          an optional dependency is not installed
+    ├── UnsupportedValue (TypeError)        a value of a type that a session cannot keep
+    ├── TooLarge (ValueError)               a field or a session past its size limit
+    ├── SessionClosed (RuntimeError)        a session object used after its block or response
+    ├── SessionNotFound (KeyError)          unknown, ended or expired when it was looked for
+    ├── SessionGone                         ended, or changed hands, between load and commit
+    ├── ConflictError                       another writer was there; nothing was written
+    │   └── SessionLeased                   another holder has the session to itself
+    ├── TooManySessions                     the user is at the cap, and the rule is "refuse"
+    └── StoreError
+        ├── StoreUnavailable                no answer in time: nothing was written
+        ├── OutcomeUnknown                  it cannot be known whether the write was made
+        ├── DamagedRecord                   one record fails its check: that session is not served
+        └── StoreDamaged                    the store itself cannot be read
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "ConfigurationError",
+    "ConflictError",
+    "DamagedRecord",
+    "MissingExtra",
+    "OutcomeUnknown",
+    "SessionClosed",
+    "SessionGone",
+    "SessionLeased",
+    "SessionNotFound",
+    "SojournError",
+    "StoreDamaged",
+    "StoreError",
+    "StoreUnavailable",
+    "TooLarge",
+    "TooManySessions",
+    "UnsupportedValue",
+]
+
+
+class SojournError(Exception):
+    """The root of the tree: ``except SojournError`` catches whatever this package raises on purpose."""
+
+
+class ConfigurationError(SojournError, ValueError):
+    """A setting that cannot work, or a store URL that cannot be understood. Raised at start, never later."""
+
+
+class MissingExtra(SojournError, ImportError):
+    """An optional dependency is not installed. The message is the command that installs it."""
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(f"{what} needs an extra that is not installed: pip install 'sojourn[{extra}]'")
+        self.extra = extra
+
+
+class UnsupportedValue(SojournError, TypeError):
+    """A value that cannot be kept, with the path to it. Nothing was written; what was stored stays as it was."""
+
+    def __init__(self, path: str, problem: str) -> None:
+        super().__init__(f"{path}: {problem}")
+        self.path = path
+        self.problem = problem
+
+
+class TooLarge(SojournError, ValueError):
+    """A field or a whole session past its size limit, in bytes. Nothing was written."""
+
+    def __init__(self, what: str, size: int, limit: int, setting: str) -> None:
+        super().__init__(
+            f"{what} takes {size:,} bytes and {setting} allows {limit:,}: nothing was written. "
+            f"Keep large data elsewhere and its key in the session, or raise SessionConfig({setting}=...)"
+        )
+        self.size = size
+        self.limit = limit
+
+
+class SessionClosed(SojournError, RuntimeError):
+    """A session object was used after its ``with`` block or its response. Load the session anew."""
+
+
+class SessionNotFound(SojournError, KeyError):
+    """There is no such session: unknown, malformed, ended or expired. Which of them is not said, on purpose."""
+
+    def __str__(self) -> str:
+        return "no such session: it is unknown, ended or expired"
+
+
+class SessionGone(SojournError):
+    """The session ended, expired or changed its user after it was loaded. What was to be committed is dropped."""
+
+
+class ConflictError(SojournError):
+    """Another writer was there and the two could not be reconciled in time. Nothing was written: try again."""
+
+
+class SessionLeased(ConflictError):
+    """Another holder has the session to itself (``exclusive``) and kept it past the deadline. Nothing was written."""
+
+
+class TooManySessions(SojournError):
+    """The user has as many sessions as ``max_sessions_per_user`` allows, and ``at_cap`` is "refuse"."""
+
+
+class StoreError(SojournError):
+    """The store failed. Adapters answer 503 and leave the cookie as it is."""
+
+
+class StoreUnavailable(StoreError):
+    """The store gave no answer within the deadline, or refused (disk full, read-only). Nothing was written."""
+
+    def __init__(self, message: str, *, retry_after: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class OutcomeUnknown(StoreError):
+    """The write was sent and its reply never came: it may or may not have been made. Load and look."""
+
+
+class DamagedRecord(StoreError):
+    """A record that fails its check. It is never served; the other sessions are not affected."""
+
+    def __init__(self, handle: str, problem: str) -> None:
+        super().__init__(f"the record of session {handle} is damaged ({problem}): it is not served. End it to remove it")
+        self.handle = handle
+
+
+class StoreDamaged(StoreError):
+    """The store as a whole cannot be read (truncated, overwritten, not ours). Nothing in it was changed."""

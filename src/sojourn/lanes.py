@@ -1,0 +1,403 @@
+"""One commit in flight per session in this process: whoever comes meanwhile waits, and all that wait are merged into
+the next commit. 200 writers of one session then take a few dozen compare-and-sets instead of thousands.
+
+Each session that is being committed has a lane. The first to enter it leads: it commits its own job, then wakes one of
+those who came meanwhile, who leads the next commit for all of them. Nobody is captive: a leader serves one batch. On
+conflict with another process the batch is replayed onto the fresh record; after three conflicts the leader waits a
+little longer each time, so that every process gets its turn. The bound is each job's deadline.
+
+A commit is safe to repeat, because its version is a random id that the record remembers. So a cut reply is answered by
+sending the same commit again, and when a leader is cancelled in mid-flight, the next one can tell whether the jobs of
+its batch were made.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from enum import Enum
+from os import urandom
+from typing import Final, TypeVar
+
+from msgspec import structs
+
+from . import facts
+from .codec import Codec
+from .config import SessionConfig
+from .errors import (
+    ConflictError,
+    OutcomeUnknown,
+    SessionGone,
+    SessionLeased,
+    SojournError,
+    StoreError,
+    StoreUnavailable,
+    TooLarge,
+    TooManySessions,
+)
+from .merge import replay
+from .policy import amend, touch_due
+from .record import (
+    VERSION_BYTES,
+    VERSIONS_KEPT,
+    Amendment,
+    Cap,
+    Change,
+    Committed,
+    Conflict,
+    Delta,
+    Gone,
+    Leased,
+    Outcome,
+    Record,
+    replace,
+)
+from .store import NO_CAP, Store
+from .waiting import Signal, Waiting
+
+__all__ = ["Job", "Lanes", "backoff", "mint_version", "repeated"]
+
+T = TypeVar("T")
+
+_REPEATS: Final = 3  # how often one commit is sent when its reply does not come
+_PATIENCE: Final = 3  # conflicts before a leader starts to wait between attempts
+_KEPT: Final = (VERSIONS_KEPT - 1) * VERSION_BYTES
+
+
+def mint_version() -> bytes:
+    """A new version: 8 random bytes. It is a name, not a secret."""
+    return urandom(VERSION_BYTES)
+
+
+class _State(Enum):
+    WAITING = "waiting"
+    LEADING = "leading"
+    DRIVEN = "driven"
+    """In the batch of a leader."""
+    DONE = "done"
+
+
+class Job:
+    """One writer's commit: what it loaded, what it changed, and in the end what became of it."""
+
+    __slots__ = (
+        "amendment",
+        "base",
+        "batch",
+        "current",
+        "deadline",
+        "delta",
+        "error",
+        "fence",
+        "followers",
+        "result",
+        "signal",
+        "state",
+        "tried",
+        "values",
+    )
+
+    def __init__(
+        self, base: Record, delta: Delta | None, amendment: Amendment | None, deadline: float, fence: int = 0
+    ) -> None:
+        self.base = base
+        self.delta = delta
+        self.amendment = amendment
+        self.deadline = deadline
+        self.fence = fence
+        self.state = _State.LEADING
+        self.current = base
+        """The newest record that is known where this job leads."""
+        self.batch: list[Job] = [self]
+        self.followers: list[Job] | None = None
+        self.signal: Signal | None = None
+        self.tried = b""
+        """The version under which it was last sent: it may have been made though nobody heard of it."""
+        self.values: dict[str, bytes | None] = {}
+        """The value of each field it touched, as it was right after this job."""
+        self.result: Record | None = None
+        self.error: Exception | None = None
+
+    def finish(self, result: Record | None, error: Exception | None = None) -> None:
+        self.result = result
+        self.error = error
+        self.state = _State.DONE
+        if self.signal is not None:
+            self.signal.set()
+
+    def outcome(self) -> Record:
+        """The record as it is after this job; raises what the job failed with."""
+        if self.error is not None:
+            raise self.error
+        assert self.result is not None  # noqa: S101 - a job that is done has a result or an error
+        return self.result
+
+
+class Lanes:
+    """Commits of many writers, one at a time per session."""
+
+    def __init__(
+        self,
+        store: Store,
+        codec: Codec,
+        config: SessionConfig,
+        waiting: Waiting,
+        clock: Callable[[], float],
+        tell: Callable[[Iterable[Change]], None],
+    ) -> None:
+        self._store = store
+        self._codec = codec
+        self._config = config
+        self._waiting = waiting
+        self._clock = clock
+        self._tell = tell
+        self._cap = Cap(config.max_sessions_per_user, config.at_cap == "refuse") if config.max_sessions_per_user else NO_CAP
+        self._lanes: dict[str, Job] = {}
+        self._lock = threading.Lock()
+        self.conflicts = 0
+
+    async def commit(self, job: Job) -> Record:
+        """Make the commit; the record as it is then. Raises `SessionGone`, `ConflictError`, `SessionLeased`,
+        `TooManySessions`, `TooLarge`, `StoreUnavailable`, `OutcomeUnknown`, and what an update's function raises."""
+        if job.fence:
+            await self._settle(job)  # who holds the lease must not queue behind those who wait for its end
+            return job.outcome()
+        handle = job.base.handle
+        if self._lanes.setdefault(handle, job) is not job and not self._join(handle, job):
+            await self._wait(handle, job)
+        if job.state is _State.LEADING:
+            try:
+                await self._settle(job)
+            finally:
+                self._hand_over(handle, job)
+        return job.outcome()
+
+    async def attempt(self, job: Job) -> Record | None:
+        """Make the commit if nobody else was there since the load, and without merging; None: somebody was, and
+        `job.current` is the session as it is now. Otherwise as `commit`."""
+        now = self._clock()
+        wanted, _, taken = self._fold(job.base, [job], now)
+        if not taken:
+            return job.outcome()
+        outcome = await self._send(job.base, wanted, now, [], taken)
+        if isinstance(outcome, (Conflict, Leased)):
+            self.conflicts += 1
+            job.current = outcome.record
+            return None
+        self._close(outcome, job, taken)
+        return job.outcome()
+
+    # --- The lane ------------------------------------------------------------------------------------------------
+
+    def _join(self, handle: str, job: Job) -> bool:
+        """Follow whoever leads; True if the lane has emptied meanwhile and this job leads."""
+        with self._lock:
+            leader = self._lanes.get(handle)
+            if leader is None:
+                self._lanes[handle] = job
+                return True
+            job.state = _State.WAITING
+            job.signal = self._waiting.signal()
+            if leader.followers is None:
+                leader.followers = []
+            leader.followers.append(job)
+            return False
+
+    async def _wait(self, handle: str, job: Job) -> None:
+        """Wait until this job is done, or leads."""
+        assert job.signal is not None  # noqa: S101 - set when it joined
+        try:
+            woken = await job.signal.wait(job.deadline - time.monotonic())
+        except BaseException:
+            self._leave(handle, job)
+            if job.state is _State.LEADING:
+                self._hand_over(handle, job)
+            raise
+        if not woken:
+            self._leave(handle, job)
+            if job.state is _State.WAITING:
+                raise ConflictError("the session is busy and this commit did not get its turn in time: nothing was written")
+            if job.state is _State.DRIVEN:
+                raise OutcomeUnknown("the commit was under way when the time was up: load the session and look")
+
+    def _leave(self, handle: str, job: Job) -> None:
+        with self._lock:
+            leader = self._lanes.get(handle)
+            if job.state is _State.WAITING and leader is not None and leader.followers and job in leader.followers:
+                leader.followers.remove(job)
+
+    def _hand_over(self, handle: str, job: Job) -> None:
+        """The end of a lead: wake the next leader with all that wait as its batch, or leave the lane empty."""
+        with self._lock:
+            undone = [other for other in job.batch if other is not job and other.state is not _State.DONE]
+            following = [*undone, *(job.followers or ())]
+            job.followers = None
+            for at, successor in enumerate(following):
+                successor.state = _State.LEADING
+                successor.current = job.current
+                successor.batch = following[at:]
+                for other in successor.batch[1:]:
+                    other.state = _State.DRIVEN
+                self._lanes[handle] = successor
+                if successor.signal is not None and successor.signal.set():
+                    return
+            self._lanes.pop(handle, None)
+
+    # --- The commit ----------------------------------------------------------------------------------------------
+
+    async def _settle(self, leader: Job) -> None:
+        """Bring every job of the leader's batch to its end."""
+        conflicts = 0
+        while True:
+            now = self._clock()
+            batch = [job for job in leader.batch if job.state is not _State.DONE]
+            if leader.fence and leader.current.fence != leader.fence:
+                _fail(batch, SessionLeased, "the lease ran out and another holder has the session: nothing was written")
+                return
+            wanted, overwritten, taken = self._fold(leader.current, batch, now)
+            if not taken:
+                return
+            outcome = await self._send(leader.current, wanted, now, overwritten, taken)
+            if isinstance(outcome, (Conflict, Leased)):
+                leader.current = outcome.record
+                conflicts += 1
+                self.conflicts += 1
+                if _drop_late(taken, leased=isinstance(outcome, Leased)):
+                    return
+                if isinstance(outcome, Leased) or conflicts > _PATIENCE:
+                    await self._waiting.sleep(backoff(conflicts))
+            elif self._close(outcome, leader, taken):
+                return
+
+    def _close(self, outcome: Outcome, leader: Job, taken: list[Job]) -> bool:
+        """Bring jobs to their end by a final answer. False: some of them are to be tried again without the others."""
+        if isinstance(outcome, Committed):
+            leader.current = outcome.record
+            if outcome.facts:
+                self._tell(outcome.facts)
+            for job in taken:
+                job.finish(outcome.record)
+            return True
+        if isinstance(outcome, Gone):
+            _fail(taken, SessionGone, "the session ended or changed its user meanwhile: nothing was written")
+            return True
+        logins = [job for job in taken if job.amendment is not None and job.amendment.login]
+        _fail(logins, TooManySessions, "the user has as many sessions as max_sessions_per_user allows: end one first")
+        return len(logins) == len(taken)
+
+    def _fold(self, current: Record, batch: list[Job], now: float) -> tuple[Record, list[str], list[Job]]:
+        """Apply the jobs to a record, one after the other. A job that cannot be applied fails by itself."""
+        record = current
+        version = mint_version()
+        overwritten: list[str] = []
+        taken: list[Job] = []
+        for job in batch:
+            if job.tried and current.knows(job.tried):
+                job.finish(current)
+                continue
+            try:
+                record = self._apply(record, job, now, overwritten)
+            except Exception as error:  # noqa: BLE001 - a job's own failure (its function may raise anything) is its own
+                job.finish(None, error)
+            else:
+                job.tried = version
+                taken.append(job)
+        accessed_at = now if touch_due(current, now) else current.accessed_at
+        versions = version + current.versions[:_KEPT]
+        return replace(record, versions=versions, accessed_at=accessed_at), overwritten, taken
+
+    def _apply(self, record: Record, job: Job, now: float, overwritten: list[str]) -> Record:
+        """One job applied to a record."""
+        base = job.base
+        if base.generation != record.generation:
+            raise SessionGone("the session changed its user meanwhile: nothing was written")
+        if job.delta is not None:
+            if record.version == base.version and record.fields is base.fields:
+                job.values = job.delta.local  # nobody else was there: what is here is what it becomes
+            else:
+                merged = replay(self._codec, record.fields, job.delta)
+                if merged.overwritten and self._config.same_key == "refuse":
+                    raise ConflictError(f"another writer changed {', '.join(merged.overwritten)}: nothing was written")
+                overwritten += merged.overwritten
+                job.values = merged.values
+            record = self._with_values(record, job.values)
+        wanted = job.amendment
+        if wanted is not None:
+            if wanted.for_age and record.rotated_at != base.rotated_at:
+                wanted = structs.replace(wanted, secret_digest=None)  # a parallel request has just done it
+            record = amend(record, wanted, now, self._config)
+        return record
+
+    def _with_values(self, record: Record, values: dict[str, bytes | None]) -> Record:
+        fields = record.fields.copy()
+        size = record.size
+        for name, data in values.items():
+            old = fields.get(name)
+            if old is not None:
+                size -= len(name) + len(old)
+            if data is not None:
+                size += len(name) + len(data)
+                fields[name] = data
+            elif old is not None:
+                del fields[name]
+        if size > self._config.max_session_bytes and size > record.size:
+            raise TooLarge("the session", size, self._config.max_session_bytes, "max_session_bytes")
+        return replace(record, fields=fields, size=size)
+
+    async def _send(
+        self, base: Record, wanted: Record, now: float, overwritten: list[str], taken: list[Job]
+    ) -> Outcome:
+        """The compare-and-set. When its reply does not come, the same one again: made twice, it counts once."""
+        told = [facts.overwritten(wanted, path, now) for path in overwritten]
+        if wanted.secret_digest != base.secret_digest:
+            told.append(facts.rotated(wanted, now))
+        fence, facts_told, cap = taken[0].fence, tuple(told), self._cap
+        try:
+            return await repeated(
+                lambda: self._store.commit(base, wanted, now, fence=fence, facts=facts_told, cap=cap),
+                taken[0].deadline - time.monotonic(),
+            )
+        except StoreError as error:
+            _fail(taken, type(error), str(error))
+            raise
+
+
+async def repeated(send: Callable[[], Awaitable[T]], within: float) -> T:
+    """Send a write that is safe to repeat, and if its reply does not come, send it again, a few times within so many
+    seconds. Raises `OutcomeUnknown` if no reply ever came, and whatever else the first sending raises."""
+    try:
+        return await send()
+    except OutcomeUnknown as error:
+        unknown = error
+    give_up = time.monotonic() + within
+    for _ in range(_REPEATS - 1):
+        if time.monotonic() > give_up:
+            break
+        try:
+            return await send()
+        except (OutcomeUnknown, StoreUnavailable) as error:
+            unknown.add_note(f"sent again: {error}")
+    raise unknown
+
+
+def _fail(jobs: Iterable[Job], kind: type[SojournError], message: str) -> None:
+    """Fail each job with an exception of its own, as each is raised in another thread or task."""
+    for job in jobs:
+        job.finish(None, kind(message))
+
+
+def backoff(conflicts: int) -> float:
+    """Seconds to wait after so many conflicts: growing, bounded, and different for everybody."""
+    return random.uniform(0.5, 1.5) * 0.001 * min(conflicts, 20)  # noqa: S311 - no secret
+
+
+def _drop_late(jobs: list[Job], *, leased: bool) -> bool:
+    """Fail the jobs whose time is up. Returns whether that was all of them."""
+    late = [job for job in jobs if time.monotonic() > job.deadline]
+    if leased:
+        _fail(late, SessionLeased, "another holder kept the session to itself past the deadline: nothing was written")
+    else:
+        _fail(late, ConflictError, "too many writers at once and the time was up: nothing was written. Try again")
+    return len(late) == len(jobs)

@@ -1,0 +1,119 @@
+"""The three-way merge: what one writer changed, replayed onto what the session has become since. Pure.
+
+Three things are compared: the value as it was loaded (base), as it was changed here (mine), and as it is now
+(theirs). Facts since a common base are merged, never two dicts: a key missing from one side means "deleted" only
+if the base had it.
+
+Rules, for changes in place:
+  dict    keys set or unset by different writers all hold; keys that both have are merged in turn
+  list    what was appended is appended, as long as the base is a prefix of both
+  set     members added and removed by different writers all hold
+  other   two writers of the same thing: mine, the later commit, wins, and the path is reported
+A container that they deleted stays deleted: changes inside it are reported, and never bring it back.
+An assignment of a whole field replaces it and is never mixed with another's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from .codec import Codec
+from .record import Assign, Changed, Delta, Op, Unset
+
+__all__ = ["Merged", "replay", "three_way"]
+
+
+class Merged(Struct, frozen=True):
+    """The outcome of a replay."""
+
+    values: dict[str, bytes | None]
+    """For each field that the delta touched, its new value; None: unset."""
+    overwritten: tuple[str, ...] = ()
+    """Paths where two writers changed the same thing and one of them was overruled."""
+
+
+def replay(codec: Codec, fields: Mapping[str, bytes], delta: Delta) -> Merged:
+    """Replay a delta onto the fields as they are now. Raises what an update's function raises, `UnsupportedValue`
+    for what it returns, and nothing else; the arguments are left as they are."""
+    values: dict[str, bytes | None] = {}
+    lost: list[str] = []
+    for name, ops in delta.ops.items():
+        current = fields.get(name)
+        theirs = current != delta.base.get(name)
+        for op in ops:
+            current = _replay_one(codec, name, current, op, lost, theirs=theirs)
+            theirs = False
+        values[name] = current
+    return Merged(values, tuple(lost))
+
+
+def _replay_one(
+    codec: Codec, name: str, current: bytes | None, op: Op, lost: list[str], *, theirs: bool
+) -> bytes | None:
+    """One operation on one field. `theirs`: whether somebody else changed the field since it was loaded."""
+    if isinstance(op, Assign):
+        if theirs and current != op.value:
+            lost.append(name)
+        return op.value
+    if isinstance(op, Unset):
+        if theirs and current is not None:
+            lost.append(name)
+        return None
+    if isinstance(op, Changed):
+        if current == op.before:
+            return op.after
+        if current is None:
+            lost.append(name)
+            return None
+        base, mine, now = (codec.decode(name, data) for data in (op.before, op.after, current))
+        return codec.encode(name, three_way(codec, base, mine, now, name, lost))
+    return codec.encode(name, op.function(None if current is None else codec.decode(name, current)))
+
+
+def three_way(codec: Codec, base: Any, mine: Any, theirs: Any, path: str, lost: list[str]) -> Any:
+    """The merge of one value. Paths of what was overruled are appended to `lost`. The result may share parts with
+    `mine` and `theirs`: hand in values that nobody else holds."""
+    if _same(codec, mine, base) or _same(codec, mine, theirs):
+        return theirs
+    if _same(codec, theirs, base):
+        return mine
+    kind = type(base)
+    if kind is type(mine) is type(theirs):
+        if kind is dict:
+            return _merge_dicts(codec, base, mine, theirs, path, lost)
+        if kind is list and mine[: len(base)] == base == theirs[: len(base)]:
+            return theirs + mine[len(base) :]
+        if kind in (set, frozenset):
+            return (theirs - (base - mine)) | (mine - base)
+    lost.append(path)
+    return mine
+
+
+def _merge_dicts(
+    codec: Codec, base: dict[Any, Any], mine: dict[Any, Any], theirs: dict[Any, Any], path: str, lost: list[str]
+) -> dict[Any, Any]:
+    merged = dict(theirs)
+    for key in base.keys() - mine.keys():
+        if key in merged and not _same(codec, merged.pop(key), base[key]):
+            lost.append(f"{path}.{key}")
+    for key, value in mine.items():
+        here = f"{path}.{key}"
+        if key not in base:
+            if key in theirs and not _same(codec, theirs[key], value):
+                lost.append(here)
+            merged[key] = value
+        elif key in theirs:
+            merged[key] = three_way(codec, base[key], value, theirs[key], here, lost)
+        elif not _same(codec, value, base[key]):
+            lost.append(here)
+            if not (type(value) is type(base[key]) and isinstance(value, (dict, list, set))):
+                merged[key] = value
+    return merged
+
+
+def _same(codec: Codec, one: Any, other: Any) -> bool:
+    """Equal in value and in every type within: 1, 1.0 and True are three things here."""
+    return one is other or codec.encode("", one) == codec.encode("", other)

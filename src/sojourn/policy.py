@@ -1,0 +1,119 @@
+"""Decisions about a record: is it over, is a touch or a rotation due, which secret was shown, may this commit pass.
+Pure: time is the argument `now`, in Unix seconds, and nothing here does I/O.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from hmac import compare_digest
+from typing import Any, Final
+
+from .config import SessionConfig
+from .record import KEEP, Amendment, Committed, Conflict, Gone, Leased, Outcome, Previous, Record, replace
+
+__all__ = ["GRACE", "Shown", "amend", "guard", "is_over", "rotation_due", "settling_due", "shown", "touch_due", "touched"]
+
+GRACE: Final = 30.0
+"""Seconds for which a secret that was replaced for age still loads, after the new one was first seen."""
+
+
+class Shown(Enum):
+    """What the secret that a client showed is to a record."""
+
+    CURRENT = "current"
+    PREVIOUS = "previous"
+    """Replaced for age, and still good."""
+    DEAD = "dead"
+
+
+def is_over(record: Record, now: float) -> bool:
+    """Whether the session has run into its idle or its absolute timeout."""
+    return now >= record.ends_at or now >= record.accessed_at + record.idle_timeout + record.touch_interval
+
+
+def touch_due(record: Record, now: float) -> bool:
+    """Whether activity at `now` is to be recorded."""
+    return now - record.accessed_at >= record.touch_interval
+
+
+def touched(record: Record, at: float) -> Record:
+    """The record with activity at this time: merged by maximum, so that a late touch takes nothing away."""
+    return replace(record, accessed_at=at) if at > record.accessed_at else record
+
+
+def shown(record: Record, digest: bytes, now: float) -> Shown:
+    """Which secret of the record this is. Compared in constant time."""
+    if compare_digest(record.secret_digest, digest):
+        return Shown.CURRENT
+    previous = record.previous
+    if previous is None or (previous.settled_at is not None and now >= previous.settled_at + GRACE):
+        return Shown.DEAD
+    return Shown.PREVIOUS if any(compare_digest(kept, digest) for kept in previous.digests) else Shown.DEAD
+
+
+def settling_due(record: Record, seen: Shown) -> bool:
+    """Whether this is the first sight of a secret that replaced another for age: from now the old one's grace runs."""
+    return seen is Shown.CURRENT and record.previous is not None and record.previous.settled_at is None
+
+
+def rotation_due(record: Record, now: float, rotate_after: float | None) -> bool:
+    """Whether the secret is to be replaced for age. One that nobody has seen yet is left alone for the grace period:
+    its response may still be on the way."""
+    if rotate_after is None:
+        return False
+    waiting = record.previous is not None and record.previous.settled_at is None
+    return now - record.rotated_at >= (GRACE if waiting else rotate_after)
+
+
+def amend(record: Record, wanted: Amendment, now: float, config: SessionConfig) -> Record:
+    """The record with its metadata changed as wanted."""
+    changes: dict[str, Any] = {}
+    if wanted.secret_digest is not None:
+        kept = Previous(_kept_digests(record, wanted.shown_digest)) if wanted.for_age else None
+        changes.update(secret_digest=wanted.secret_digest, rotated_at=now, previous=kept)
+    if wanted.login:
+        ends_at = now + config.absolute_timeout
+        changes.update(user_id=wanted.user_id, generation=record.generation + 1, authenticated_at=now, ends_at=ends_at)
+    if wanted.idle_timeout is not None:
+        changes.update(idle_timeout=wanted.idle_timeout, touch_interval=config.touch_interval_for(wanted.idle_timeout))
+    if wanted.absolute_timeout is not None:
+        changes["ends_at"] = changes.get("authenticated_at", record.authenticated_at) + wanted.absolute_timeout
+    if wanted.persistent is not None:
+        changes["persistent"] = wanted.persistent
+    if wanted.label is not KEEP:
+        changes["label"] = wanted.label
+    if wanted.settled and record.previous is not None and record.previous.settled_at is None:
+        changes["previous"] = Previous(record.previous.digests, now)
+    if wanted.lease_for is not None:
+        changes["leased_until"] = now + wanted.lease_for if wanted.lease_for else 0.0
+        if wanted.lease_for:
+            changes["fence"] = record.fence + 1
+    return replace(record, **changes)
+
+
+def _kept_digests(record: Record, shown_digest: bytes) -> tuple[bytes, ...]:
+    """Which secrets go on loading after a rotation for age: the one that the client showed, and the newest, which it
+    may have been sent in a response that is late."""
+    if shown_digest == record.secret_digest:
+        return (shown_digest,)
+    return (shown_digest, record.secret_digest)
+
+
+def guard(current: Record | None, base: Record, wanted: Record, now: float, fence: int = 0) -> Outcome | None:
+    """May `wanted`, made from `base`, replace `current`? None: it may. This is the compare in compare-and-set; a store
+    may decide the same in its own language, in the same order.
+
+    `fence` is the number of the lease that the committer holds, 0 for none. Which record of the session `base` was is
+    told by its version alone: a touch changes no version.
+    """
+    if current is None:
+        return Gone()
+    if current.knows(wanted.version):
+        return Committed(current)
+    if current.generation != base.generation or is_over(current, now):
+        return Gone()
+    if fence != current.fence if fence else current.leased_until > now:
+        return Leased(current)
+    if current.version != base.version:
+        return Conflict(current)
+    return None

@@ -1,0 +1,490 @@
+"""`Session`: a mapping that remembers its own delta. No I/O, except for `save`, which is handed in by a manager.
+
+A session is loaded once. Values decode one by one, when they are first read. What was read and can be mutated is
+encoded again at commit and compared with the bytes that it came from, so nested changes need no flag. What comes
+out is a `Delta` and, if the metadata changes too, an `Amendment`; who commits them, and when, is not decided here.
+
+A session object belongs to one request (or block). Its threads may share it for reading; two threads that write
+need a session object each, and the engine merges what they do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, MutableMapping
+from datetime import timedelta
+from enum import Enum
+from typing import Any, Final
+
+from msgspec import Struct
+
+from . import ids
+from .codec import ATOMS, Codec
+from .config import SessionConfig, seconds
+from .errors import DamagedRecord, SessionClosed, TooLarge, UnsupportedValue
+from .ids import Handle
+from .record import KEEP, Amendment, Assign, Changed, Delta, Op, Record, Unset, Update, replace
+
+__all__ = ["AsyncSession", "BaseSession", "Context", "Phase", "Presented", "Session"]
+
+_ASSIGNED: Final = Assign(b"")  # stands in the trace of a field until its value, which may yet be mutated, is encoded
+
+
+class Presented(Enum):
+    """What a client presented as its session id."""
+
+    NOTHING = "nothing"
+    MALFORMED = "malformed"
+    """Not of the form of an id: no store was asked."""
+    REPEATED = "repeated"
+    """Two cookies of our name that differ: neither can be trusted."""
+    UNKNOWN = "unknown"
+    """Of the right form, and no such session: it ended, it expired, or it never was."""
+    SUPERSEDED = "superseded"
+    """The session is alive and the secret is not its own (any more): a rotation, or a guess."""
+    LIVE = "live"
+
+
+class Context(Struct, frozen=True):
+    """What all sessions of a manager share."""
+
+    codec: Codec
+    config: SessionConfig
+    save: Callable[[BaseSession], Any]
+
+
+class Phase(Enum):
+    """How the life of a session object ends. (While it is open it has none of these.)"""
+
+    ENDED = "ended"
+    """The session was ended here; the end is carried out when the block or the request is over."""
+    CLOSED = "closed"
+
+
+class BaseSession(MutableMapping[str, Any]):
+    """One visitor's state, as loaded for one request or block: a dict with `get`, `set`, `delete`, `has`, `clear`.
+
+    Field names are strings. Values keep their types (see `sojourn.register` for your own); what cannot be stored is
+    refused with `UnsupportedValue`, when it is set or at the commit, and the stored session stays as it was. After
+    its block or response every use raises `SessionClosed`.
+    """
+
+    __slots__ = (
+        "_amendment",
+        "_codec",
+        "_config",
+        "_context",
+        "_fields",
+        "_lent",
+        "_ops",
+        "_phase",
+        "_record",
+        "_secret",
+        "_shown",
+        "_values",
+        "accessed",
+        "fence",
+        "loaded_at",
+        "presented",
+    )
+
+    def __init__(self, context: Context, record: Record, secret: str, now: float, presented: Presented) -> None:
+        self._context = context
+        self._codec = context.codec
+        self._config = context.config
+        self._record = record
+        self._fields = record.fields
+        self._secret = self._shown = secret
+        self._values: dict[str, Any] = {}
+        self._lent: dict[str, bytes] = {}  # mutable values that were handed out, with the bytes they are compared to
+        self._ops: dict[str, list[Op]] = {}
+        self._amendment: Amendment | None = None
+        self._phase: Phase | None = None  # None is "open": the test on the hot path is then the cheapest there is
+        self.presented = presented
+        """What the id was that a client presented."""
+        self.loaded_at = now
+        """When it was loaded, in Unix seconds."""
+        self.accessed = False
+        """Whether anybody looked into it."""
+        self.fence = 0
+        """The number of the lease that this object holds; 0: none."""
+
+    # --- The mapping ---------------------------------------------------------------------------------------------
+
+    def __getitem__(self, name: str) -> Any:
+        if self._phase is not None:
+            self._refuse()
+        self.accessed = True
+        values = self._values
+        if name in values:
+            return values[name]
+        if name in self._ops:
+            raise KeyError(name)  # deleted here
+        data = self._fields[name]
+        try:
+            value = values[name] = self._codec.decode(name, data)
+        except ValueError as error:
+            raise DamagedRecord(self._record.handle, f"the field {name!r} cannot be decoded: {error}") from error
+        if type(value) not in ATOMS:
+            self._lent[name] = data
+        return value
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        if self._phase is not None:
+            self._refuse()
+        self.accessed = True
+        if type(name) is not str:
+            raise UnsupportedValue(repr(name), "the name of a field is a string")
+        if type(value) not in ATOMS:
+            self._codec.encode(name, value)  # refused here, where the traceback shows who did it
+        self._values[name] = value
+        self._lent.pop(name, None)
+        self._ops[name] = [_ASSIGNED]
+
+    def __delitem__(self, name: str) -> None:
+        if name not in self:
+            raise KeyError(name)
+        self._values.pop(name, None)
+        self._lent.pop(name, None)
+        self._ops[name] = [Unset()]
+
+    def __contains__(self, name: object) -> bool:
+        if self._phase is not None:
+            self._refuse()
+        self.accessed = True
+        return name in self._values or (name in self._fields and name not in self._ops)
+
+    def __iter__(self) -> Iterator[str]:
+        if self._phase is not None:
+            self._refuse()
+        self.accessed = True
+        kept = [name for name in self._fields if name not in self._ops or name in self._values]
+        return iter([*kept, *(name for name in self._values if name not in self._fields)])
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def has(self, name: str) -> bool:
+        """Whether there is a field of this name; a stored None counts."""
+        return name in self
+
+    def set(self, name: str, value: Any) -> None:
+        """Assign a whole field: ``session[name] = value``. It replaces what others wrote there, and is never mixed
+        with it."""
+        self[name] = value
+
+    def delete(self, name: str) -> bool:
+        """Delete a field. Returns whether it was there; nothing happens if it was not."""
+        if name not in self:
+            return False
+        del self[name]
+        return True
+
+    def clear(self) -> None:
+        """Delete every field that this session object knows. Fields that others add meanwhile stay."""
+        for name in list(self):
+            del self[name]
+
+    def update(self, *args: Any, **kwargs: Any) -> None:
+        """``update(name, function)``: change a field by a function of its current value (None where there is none),
+        exact under any concurrency: it is applied here at once and replayed at commit if somebody else was first,
+        so it may run more than once, in another thread, and must depend on nothing but its argument.
+
+        ``update(mapping)``, ``update(pairs)`` and ``update(name=value)`` assign, as for any dict.
+        """
+        if len(args) == 2 and isinstance(args[0], str) and callable(args[1]):
+            self._apply(args[0], args[1])
+        else:
+            MutableMapping.update(self, *args, **kwargs)
+
+    def to_dict(self) -> dict[str, Any]:
+        """A plain dict of all fields, which shares nothing with the session."""
+        return {name: self._codec.decode(name, self._codec.encode(name, self[name])) for name in self}
+
+    def __repr__(self) -> str:
+        state = "" if self._phase is None else f", {self._phase.value}"
+        return f"<{type(self).__name__} {self._record.handle}, {len(self._fields)} fields as loaded{state}>"
+
+    __hash__ = None  # type: ignore[assignment]
+
+    # --- What the session is -------------------------------------------------------------------------------------
+
+    @property
+    def handle(self) -> Handle:
+        """The session's public name: safe to log and to list."""
+        if not self._record.handle:
+            self._identify()
+        return Handle(self._record.handle)
+
+    @property
+    def session_id(self) -> str:
+        """What the client carries, secret in whole. After `rotate` or `login` it is the new one, which is good once
+        the change is committed. Empty for a session that was opened by its handle."""
+        return ids.join(self._record.handle, self._secret) if self._secret else ""
+
+    @property
+    def user_id(self) -> str | None:
+        """Who is signed in; None: nobody."""
+        wanted = self._amendment
+        return wanted.user_id if wanted is not None and wanted.login else self._record.user_id
+
+    @property
+    def label(self) -> str | None:
+        """What lists show for the device or the place; None where there is none. May be set."""
+        wanted = self._amendment
+        if wanted is None or wanted.label is KEEP:
+            return self._record.label
+        return wanted.label if isinstance(wanted.label, str) else None
+
+    @label.setter
+    def label(self, label: str | None) -> None:
+        if label != self._record.label:
+            self._amend(label=label[:200] if label else None)
+
+    @property
+    def created_at(self) -> float:
+        """When the session was created, in Unix seconds."""
+        return self._record.created_at
+
+    @property
+    def authenticated_at(self) -> float:
+        """When somebody last signed in, in Unix seconds; the time of creation if nobody did."""
+        return self._record.authenticated_at
+
+    @property
+    def last_accessed_at(self) -> float:
+        """The last recorded activity before this one, in Unix seconds: exact to the touch interval."""
+        return self._record.accessed_at
+
+    @property
+    def expires_at(self) -> float:
+        """When the session is over if this is the last activity, in Unix seconds."""
+        idle_ends_at = max(self._record.accessed_at, self.loaded_at) + self._record.idle_timeout
+        return idle_ends_at if self.is_new else min(idle_ends_at, self._record.ends_at)
+
+    @property
+    def is_new(self) -> bool:
+        """Whether it is stored nowhere yet."""
+        return not self._record.versions
+
+    @property
+    def modified(self) -> bool:
+        """Whether there is something to commit. Costs an encoding of each mutable value that was read."""
+        return self._amendment is not None or self.delta() is not None
+
+    @property
+    def closed(self) -> bool:
+        """Whether its block or response is over. Everything else raises `SessionClosed` then."""
+        return self._phase is Phase.CLOSED
+
+    @property
+    def ended(self) -> bool:
+        """Whether it was ended here."""
+        return self._phase is Phase.ENDED
+
+    # --- What can be asked for: carried out at the commit ----------------------------------------------------------
+
+    def rotate(self) -> str:
+        """Replace the secret: same session, same handle. Returns the new session id, good once this is committed; the
+        old one is dead from then on."""
+        self._identify()
+        secret = ids.mint_secret()
+        self._amend(secret_digest=ids.digest(secret), for_age=False)
+        self._secret = secret
+        return self.session_id
+
+    def login(self, user_id: str) -> str:
+        """The user changes: rotate, and cut off everything that was loaded before. Fields stay. Returns the new
+        session id, good once this is committed. The absolute timeout starts anew."""
+        if not isinstance(user_id, str) or not user_id:
+            raise UnsupportedValue("user_id", "a user id is a non-empty string")
+        new_id = self.rotate()
+        self._amend(login=True, user_id=user_id)
+        return new_id
+
+    def end(self) -> None:
+        """End the session, for good: nothing loaded before can bring it back. Any further use raises."""
+        if self._phase is not None:
+            self._refuse()
+        self.accessed = True
+        self._phase = Phase.ENDED
+
+    def set_timeouts(
+        self,
+        *,
+        idle: float | timedelta | None = None,
+        absolute: float | timedelta | None = None,
+        persistent: bool | None = None,
+    ) -> None:
+        """Timeouts for this session only, in seconds; None leaves one as it is. ``persistent`` lets the cookie outlive
+        the browser ("remember me"), for as long as the absolute timeout runs."""
+        self._amend(
+            idle_timeout=None if idle is None else seconds(idle, "idle"),
+            absolute_timeout=None if absolute is None else seconds(absolute, "absolute"),
+            persistent=persistent,
+        )
+
+    # --- For managers and adapters ---------------------------------------------------------------------------------
+
+    @property
+    def record(self) -> Record:
+        """The record as loaded or last committed."""
+        return self._record
+
+    @property
+    def secret(self) -> str:
+        """The secret; after a rotation the new one. Empty where it is not known."""
+        return self._secret
+
+    @property
+    def amendment(self) -> Amendment | None:
+        """The changes of metadata that were asked for."""
+        return self._amendment
+
+    @property
+    def rotated(self) -> bool:
+        """Whether the client must be sent another id than it showed."""
+        return self._secret != self._shown
+
+    def rotate_for_age(self) -> None:
+        """Replace the secret, and let the old one go on for a while."""
+        self.rotate()
+        self._amend(for_age=True, shown_digest=ids.digest(self._shown))
+
+    def settle_secret(self) -> None:
+        """Note that the newest secret was seen: the grace of those before it begins to run."""
+        self._amendment = Amendment(settled=True)
+
+    def give_back(self) -> None:
+        """Give the lease back in the next commit."""
+        self._amend(lease_for=0.0)
+
+    def first_record(self, now: float, version: bytes, fields: dict[str, bytes], size: int) -> Record:
+        """The record to create for this session."""
+        self._identify()
+        return replace(
+            self._record,
+            secret_digest=ids.digest(self._secret),
+            versions=version,
+            created_at=now,
+            authenticated_at=now,
+            rotated_at=now,
+            accessed_at=now,
+            ends_at=now + self._config.absolute_timeout,
+            fields=fields,
+            size=size,
+        )
+
+    def delta(self) -> Delta | None:
+        """What changed since the load; None: nothing. Raises `UnsupportedValue` and `TooLarge`."""
+        lent, traces = self._lent, self._ops
+        if not lent and not traces:
+            return None
+        encode = self._codec.encode
+        ops: dict[str, tuple[Op, ...]] = {}
+        local: dict[str, bytes | None] = {}
+        for name, trace in traces.items():
+            if trace[-1] is _ASSIGNED:
+                data = local[name] = encode(name, self._values[name])
+                ops[name] = (Assign(data),)
+            else:
+                local[name] = lent.get(name)
+                ops[name] = tuple(trace)
+        for name, before in lent.items():
+            after = encode(name, self._values[name])
+            if after != before:
+                local[name] = after
+                ops[name] = (*ops.get(name, ()), Changed(before, after))
+        if not ops:
+            return None
+        for name, value in local.items():
+            if value is not None and len(value) > self._config.max_field_bytes:
+                raise TooLarge(f"the field {name!r}", len(value), self._config.max_field_bytes, "max_field_bytes")
+        return Delta(self._fields, ops, local)
+
+    def committed(self, record: Record) -> None:
+        """Note the record as it was committed. A rotation for age that a parallel request was quicker to make is none of
+        ours: the client keeps what it showed."""
+        wanted = self._amendment
+        if wanted is not None and wanted.for_age and record.secret_digest != wanted.secret_digest:
+            self._secret = self._shown
+        self._record = record
+
+    def rebase(self, delta: Delta | None) -> None:
+        """Go on from what was committed. Values that were handed out stay the caller's: they are compared with what was
+        committed of them from here."""
+        local = {} if delta is None else delta.local
+        for name in list(self._values):
+            data = local.get(name) or self._lent.get(name)
+            if data is None or type(self._values[name]) in ATOMS:
+                del self._values[name]
+                self._lent.pop(name, None)
+            else:
+                self._lent[name] = data
+        self._ops.clear()
+        self._fields = self._record.fields
+        self._amendment = None
+
+    def close(self) -> None:
+        """Make every further use raise `SessionClosed`."""
+        self._phase = Phase.CLOSED
+
+    def _identify(self) -> None:
+        """Give a new session its handle and its secret, as soon as somebody asks for either."""
+        if not self._record.handle:
+            self._record = replace(self._record, handle=ids.mint_handle(self._config.handle_form, self.loaded_at))
+            self._secret = ids.mint_secret()
+
+    def _amend(self, **changes: Any) -> None:
+        if self._phase is not None:
+            self._refuse()
+        self.accessed = True
+        wanted = self._amendment
+        before = {name: getattr(wanted, name) for name in Amendment.__struct_fields__} if wanted is not None else {}
+        given = {name: value for name, value in changes.items() if value is not None or name == "label"}
+        self._amendment = Amendment(**{**before, **given})
+
+    def _apply(self, name: str, function: Callable[[Any], Any]) -> None:
+        """Apply an update here, and note it for the replay."""
+        current = self.get(name)
+        trace = self._ops.setdefault(name, [])
+        before = self._lent.pop(name, None)
+        if trace and trace[-1] is _ASSIGNED:
+            trace[-1] = Assign(self._codec.encode(name, current))
+        elif before is not None and (now := self._codec.encode(name, current)) != before:
+            trace.append(Changed(before, now))
+        value = function(current)
+        data = self._codec.encode(name, value)
+        trace.append(Update(function))
+        self._values[name] = value
+        self._lent[name] = data
+
+    def _refuse(self) -> None:
+        if self._phase is Phase.ENDED:
+            raise SessionClosed("this session was ended here: there is nothing to read or write any more")
+        raise SessionClosed("this session object was used after its block or response: load the session anew")
+
+
+class Session(BaseSession):
+    """The session that a `SessionManager` hands out."""
+
+    __slots__ = ()
+
+    def save(self) -> None:
+        """Commit what changed so far, now; the block goes on. Nothing happens if nothing changed. Raises
+        `SessionGone`, `ConflictError`, `StoreUnavailable` and `OutcomeUnknown`."""
+        if self._phase is not None:
+            self._refuse()
+        self._context.save(self)
+
+
+class AsyncSession(BaseSession):
+    """The session that an `AsyncSessionManager` hands out."""
+
+    __slots__ = ()
+
+    async def save(self) -> None:
+        """Commit what changed so far, now; the block goes on. Nothing happens if nothing changed. Raises
+        `SessionGone`, `ConflictError`, `StoreUnavailable` and `OutcomeUnknown`."""
+        if self._phase is not None:
+            self._refuse()
+        await self._context.save(self)

@@ -1,0 +1,307 @@
+"""The memory store: read this one first. It is the contract of `sojourn.store` in its plainest form.
+
+For tests and for a single process; nothing survives the process. It serves blocking and async callers alike, as no
+operation ever waits: each is a few dictionary steps under one lock.
+
+What keeps it cheap at a million sessions: records are immutable and shared, small sessions are packed into one bytes
+object, and what must be found by time (the dead, the least recently used) lies in buckets by the second, so that a
+sweep visits only what died and an eviction looks at one entry.
+"""
+
+from __future__ import annotations
+
+import heapq
+import sys
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Final
+from urllib.parse import SplitResult
+
+from ..config import SessionConfig
+from ..errors import ConfigurationError
+from ..facts import created, ended
+from ..policy import guard, is_over, touched
+from ..record import Cap, Change, Committed, EndReason, Outcome, Record, Refused, Summary
+from ..store import NO_CAP, Durability, Stats, World
+
+__all__ = ["MemoryStore"]
+
+_HISTORY: Final = 10_000  # facts kept for `changes`
+
+
+class _Index:
+    """Handles by key, with the keys in order. A key with one handle costs no set: most users have one session."""
+
+    def __init__(self) -> None:
+        self._entries: dict[float | str, str | dict[str, None]] = {}
+
+    def add(self, key: float | str, handle: str) -> bool:
+        """Add a handle. Returns whether the key is new."""
+        held = self._entries.setdefault(key, handle)
+        if held is handle:
+            return True
+        if isinstance(held, str):
+            self._entries[key] = {held: None, handle: None}
+        else:
+            held[handle] = None
+        return False
+
+    def discard(self, key: float | str, handle: str) -> None:
+        held = self._entries.get(key)
+        if isinstance(held, dict):
+            held.pop(handle, None)
+            if not held:
+                del self._entries[key]
+        elif held == handle:
+            del self._entries[key]
+
+    def at(self, key: float | str) -> Iterable[str]:
+        """The handles of a key, oldest first."""
+        held = self._entries.get(key, ())
+        return (held,) if isinstance(held, str) else held
+
+    def clear(self) -> None:
+        self._entries.clear()
+
+
+class _Timeline:
+    """Handles in buckets of one second, earliest first."""
+
+    def __init__(self) -> None:
+        self._index = _Index()
+        self._seconds: list[int] = []  # a heap; a second whose bucket has emptied leaves it when it is met
+
+    def add(self, at: float, handle: str) -> None:
+        second = _second(at)
+        if self._index.add(second, handle):
+            heapq.heappush(self._seconds, second)
+
+    def discard(self, at: float, handle: str) -> None:
+        self._index.discard(_second(at), handle)
+
+    def move(self, old: float, new: float, handle: str) -> None:
+        if _second(old) != _second(new):
+            self.discard(old, handle)
+            self.add(new, handle)
+
+    def earliest(self) -> Iterator[tuple[int, str]]:
+        """Handles with their seconds, the earliest bucket first. Remove each before asking for the next."""
+        while self._seconds:
+            found = next(iter(self._index.at(self._seconds[0])), None)
+            if found is None:
+                heapq.heappop(self._seconds)
+            else:
+                yield self._seconds[0], found
+
+    def clear(self) -> None:
+        self._index.clear()
+        self._seconds.clear()
+
+
+def _second(at: float) -> int:
+    return int(at) if at < sys.maxsize else sys.maxsize
+
+
+class MemoryStore:
+    """Records in this process's memory. Nothing to configure."""
+
+    world: World = "any"
+    durability: Durability = "memory"
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._records: dict[str, Record] = {}
+        self._users = _Index()
+        self._deadlines = _Timeline()
+        self._accesses: _Timeline | None = None  # kept only once a bound on the number of sessions asks for it
+        self._history: deque[Change] = deque(maxlen=_HISTORY)
+        self._position = 0
+
+    async def load(self, handle: str) -> Record | None:
+        return self._records.get(handle)
+
+    async def create(self, record: Record, now: float, cap: Cap = NO_CAP) -> Committed | Refused:
+        with self._lock:
+            known = self._records.get(record.handle)
+            if known is not None:
+                return Committed(known)  # an earlier attempt of the same creation: handles are never chosen twice
+            evicted = self._make_room(record, now, cap)
+            if evicted is None:
+                return Refused()
+            self._add(record)
+            return Committed(record, (*evicted, *self._note(created(record, now))))
+
+    async def commit(
+        self,
+        base: Record,
+        wanted: Record,
+        now: float,
+        *,
+        fence: int = 0,
+        facts: tuple[Change, ...] = (),
+        cap: Cap = NO_CAP,
+    ) -> Outcome:
+        handle = wanted.handle
+        with self._lock:
+            current = self._records.get(handle)
+            refusal = guard(current, base, wanted, now, fence)
+            if refusal is not None:
+                return refusal
+            assert current is not None  # noqa: S101 - the guard refuses a missing record
+            if current.accessed_at > wanted.accessed_at:
+                wanted = touched(wanted, current.accessed_at)
+            if current.user_id == wanted.user_id and current.accessed_at == wanted.accessed_at and not facts:
+                if current.ends_at != wanted.ends_at or current.idle_timeout != wanted.idle_timeout:
+                    self._deadlines.move(current.expires_at, wanted.expires_at, handle)
+                self._records[handle] = wanted
+                return Committed(wanted)
+            evicted: tuple[Change, ...] = ()
+            if current.user_id != wanted.user_id and wanted.user_id is not None:
+                room = self._make_room(wanted, now, cap)
+                if room is None:
+                    return Refused()
+                evicted = room
+            self._remove(current)
+            self._add(wanted)
+            return Committed(wanted, (*evicted, *self._note(*facts)))
+
+    async def touch(self, handle: str, generation: int, at: float, now: float) -> bool:
+        with self._lock:
+            current = self._records.get(handle)
+            if current is None or current.generation != generation or is_over(current, now):
+                return False
+            later = touched(current, at)
+            if later is not current:
+                self._deadlines.move(current.expires_at, later.expires_at, handle)
+                if self._accesses is not None:
+                    self._accesses.move(current.accessed_at, later.accessed_at, handle)
+                self._records[handle] = later
+            return True
+
+    async def end(self, handles: Sequence[str], reason: EndReason, now: float) -> tuple[Change, ...]:
+        with self._lock:
+            found = [self._records[handle] for handle in handles if handle in self._records]
+            return self._end(found, reason, now)
+
+    async def end_matching(
+        self,
+        now: float,
+        *,
+        user_id: str | None = None,
+        idle_since: float | None = None,
+        keep: str | None = None,
+        reason: EndReason = "revoked",
+    ) -> tuple[Change, ...]:
+        with self._lock:
+            found = [
+                record
+                for record in (self._records.values() if user_id is None else self._of_user(user_id))
+                if record.handle != keep and (idle_since is None or record.accessed_at <= idle_since)
+            ]
+            return self._end(found, reason, now)
+
+    async def summaries(self, now: float, *, user_id: str | None = None, after: str = "", limit: int = 1000) -> list[Summary]:
+        with self._lock:
+            records = list(self._records.values()) if user_id is None else self._of_user(user_id)
+        live = (record for record in records if record.handle > after and not is_over(record, now))
+        return [Summary.of(record) for record in heapq.nsmallest(limit, live, key=lambda record: record.handle)]
+
+    async def purge_expired(self, now: float, limit: int) -> tuple[Change, ...]:
+        with self._lock:
+            told: list[Change] = []
+            for second, handle in self._deadlines.earliest():
+                # A bucket is emptied once its whole second is past: all of it is dead, and nothing living is visited.
+                if second + 1 > now or len(told) == limit:
+                    break
+                told += self._end([self._records[handle]], "expired", now)
+            return tuple(told)
+
+    async def changes(self, since: int, limit: int) -> tuple[int, list[Change]]:
+        with self._lock:
+            first = self._position - len(self._history)
+            start = max(since, first)
+            found = list(islice(self._history, start - first, start - first + limit))
+            return start + len(found), found
+
+    async def stats(self) -> Stats:
+        return Stats(sessions=len(self._records), bytes=None, durability=self.durability)
+
+    async def close(self) -> None:
+        with self._lock:
+            self._records.clear()
+            self._users.clear()
+            self._deadlines.clear()
+            self._accesses = None
+
+    # --- Under the lock ------------------------------------------------------------------------------------------
+
+    def _add(self, record: Record) -> None:
+        handle = record.handle
+        self._records[handle] = record
+        self._deadlines.add(record.expires_at, handle)
+        if record.user_id is not None:
+            self._users.add(record.user_id, handle)
+        if self._accesses is not None:
+            self._accesses.add(record.accessed_at, handle)
+
+    def _remove(self, record: Record) -> None:
+        handle = record.handle
+        del self._records[handle]
+        self._deadlines.discard(record.expires_at, handle)
+        if record.user_id is not None:
+            self._users.discard(record.user_id, handle)
+        if self._accesses is not None:
+            self._accesses.discard(record.accessed_at, handle)
+
+    def _end(self, records: Iterable[Record], reason: EndReason, now: float) -> tuple[Change, ...]:
+        told = []
+        for record in records:
+            self._remove(record)
+            # One that had run out by itself is told as expired, whoever found it first.
+            why: EndReason = "expired" if is_over(record, now) else reason
+            told.append(ended(record, why, now))
+        return self._note(*told)
+
+    def _of_user(self, user_id: str) -> list[Record]:
+        return [self._records[handle] for handle in self._users.at(user_id)]
+
+    def _make_room(self, record: Record, now: float, cap: Cap) -> tuple[Change, ...] | None:
+        """Evict what must go so that one more session of this user fits; None: refused."""
+        evicted: tuple[Change, ...] = ()
+        if cap.per_user is not None and record.user_id is not None:
+            mine = [held for held in self._of_user(record.user_id) if not is_over(held, now) and held.handle != record.handle]
+            excess = len(mine) + 1 - cap.per_user
+            if excess > 0 and cap.refuse:
+                return None
+            if excess > 0:
+                oldest = heapq.nsmallest(excess, mine, key=lambda held: (held.authenticated_at, held.handle))
+                evicted = self._end(oldest, "evicted", now)
+        if cap.total is not None and record.handle not in self._records and len(self._records) >= cap.total:
+            evicted += self._evict_least_used(len(self._records) + 1 - cap.total, now)
+        return evicted
+
+    def _evict_least_used(self, count: int, now: float) -> tuple[Change, ...]:
+        if self._accesses is None:
+            self._accesses = _Timeline()
+            for held in self._records.values():
+                self._accesses.add(held.accessed_at, held.handle)
+        told: tuple[Change, ...] = ()
+        for _, handle in self._accesses.earliest():
+            if len(told) == count:
+                break
+            told += self._end([self._records[handle]], "evicted", now)
+        return told
+
+    def _note(self, *told: Change) -> tuple[Change, ...]:
+        self._history.extend(told)
+        self._position += len(told)
+        return told
+
+
+def open_url(url: SplitResult, options: dict[str, str], config: SessionConfig, world: World) -> MemoryStore:
+    """A new store for each ``memory://``: to share one, hand the store itself to the managers."""
+    if url.netloc or url.path.strip("/") or options:
+        raise ConfigurationError("memory:// takes no host, no path and no options")
+    return MemoryStore()
