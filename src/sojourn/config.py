@@ -16,7 +16,6 @@ from .errors import ConfigurationError
 
 __all__ = ["CookieConfig", "SessionConfig"]
 
-_MAX_COOKIE_AGE: Final = 400 * 86400  # browsers cap a cookie's age at 400 days (RFC 6265bis, section 5.5)
 _TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
 
@@ -146,11 +145,6 @@ class SessionConfig:
     def touch_interval_for(self, idle_timeout: float) -> float:
         """The interval between two deadline writes for a session of this idle timeout, in seconds."""
         return min(self.touch_interval, idle_timeout / 10)
-
-    @property
-    def max_cookie_age(self) -> int:
-        """The longest Max-Age that is ever sent, in seconds."""
-        return _MAX_COOKIE_AGE
 
 
 def seconds(value: float | timedelta, name: str, *, zero: bool = False) -> float:

@@ -19,11 +19,9 @@ def created(record: Record, now: float) -> Change:
     return Change(id=f"{record.handle}:created", kind="created", at=now, handle=record.handle, user_id=record.user_id)
 
 
-def ended(record: Record, reason: EndReason, now: float) -> Change:
+def ended(handle: str, user_id: str | None, reason: EndReason, now: float) -> Change:
     """A session ended, and why."""
-    return Change(
-        id=f"{record.handle}:ended", kind="ended", at=now, handle=record.handle, user_id=record.user_id, reason=reason
-    )
+    return Change(id=f"{handle}:ended", kind="ended", at=now, handle=handle, user_id=user_id, reason=reason)
 
 
 def rotated(record: Record, now: float) -> Change:

@@ -35,8 +35,9 @@ from .errors import (
 )
 from .ids import Handle
 from .lanes import Job, Lanes, backoff, mint_version, repeated
+from .lifecycle import Closing, CookieAction, closing, cookie_action
 from .opening import open_store
-from .policy import Shown, amend, is_over, settling_due, shown, touch_due
+from .policy import Shown, amend, is_over, rotation_due, settling_due, shown, touch_due
 from .record import Amendment, Cap, Change, ChangeKind, Delta, Record, Refused, Summary
 from .session import AsyncSession, BaseSession, Context, Presented
 from .store import Stats, Store, World
@@ -137,7 +138,7 @@ class AsyncSessionManager:
         session = await self.open(session_id)
         if session is None:
             return None
-        if session.session_id:
+        if session.secret:
             await self._touch_if_due(session)
         return {name: session[name] for name in session}
 
@@ -148,9 +149,10 @@ class AsyncSessionManager:
     async def end_session(self, session_id: str) -> None:
         """End a session, for good: nothing that was loaded before can bring it back. Nothing happens if it is not
         there."""
-        session = await self.open(session_id)
-        if session is not None:
-            self.tell(await self.store.end([session.handle], "ended", self._clock()))
+        if type(session_id) is Handle:  # without a look, so that a damaged record can be removed, too
+            self.tell(await self.store.end([session_id], "ended", self._clock()))
+        elif (session := await self.open(session_id)) is not None:
+            self.tell(await self.store.end([session.record.handle], "ended", self._clock()))
 
     def session(self, session_id: str) -> AsyncSessionBlock:
         """``async with manager.session(id) as session:`` loads, and commits what changed when the block ends; if the
@@ -312,9 +314,16 @@ class AsyncSessionManager:
 
     # --- For blocks and adapters: open, work, finish ---------------------------------------------------------------
 
-    def new(self, presented: Presented = Presented.NOTHING) -> BaseSession:
+    def new(
+        self, presented: Presented = Presented.NOTHING, *, kind: type[BaseSession] | None = None
+    ) -> BaseSession:
         """A session that is stored nowhere yet, and will be once there is something to store."""
-        return self._session(self._blank, "", self._clock(), presented)
+        return self._session(self._blank, "", self._clock(), presented, kind)
+
+    def refuse(self, handle: str, presented: Presented, *, kind: type[BaseSession] | None = None) -> BaseSession:
+        """Tell that an id was refused; a new session."""
+        self.tell([facts.refused(handle, presented.value, self._clock())])
+        return self.new(presented, kind=kind)
 
     async def open(self, session_id: str) -> BaseSession | None:
         """Load a session; None if it is unknown, malformed, ended or expired."""
@@ -328,46 +337,48 @@ class AsyncSessionManager:
             raise SessionNotFound
         return session
 
-    async def begin(self, session_id: object) -> BaseSession:
+    async def begin(self, session_id: object, *, kind: type[BaseSession] | None = None) -> BaseSession:
         """Load the session that a client presents; a new one if there is none. Its `presented` tells what the id was.
-        Anything malformed is told apart without the store."""
+        Anything malformed is told apart without the store. ``kind`` is a session class of an adapter's own."""
         if type(session_id) is Handle:
             handle, secret = str(session_id), ""
             if not ids.is_handle(handle):
-                return self._refused("", Presented.MALFORMED)
+                return self.refuse("", Presented.MALFORMED, kind=kind)
         else:
             parts = ids.split(session_id)
             if parts is None:
-                return self._refused("", Presented.MALFORMED)
+                return self.refuse("", Presented.MALFORMED, kind=kind)
             handle, secret = parts
         record = await self.store.load(handle)
         now = self._clock()
         if record is None or is_over(record, now):
-            return self._refused(handle, Presented.UNKNOWN)
+            return self.refuse(handle, Presented.UNKNOWN, kind=kind)
         if not secret:
-            return self._session(record, "", now)
+            return self._session(record, "", now, kind=kind)
         seen = shown(record, ids.digest(secret), now)
         if seen is Shown.DEAD:
-            return self._refused(handle, Presented.SUPERSEDED)
-        session = self._session(record, secret, now, Presented.LIVE)
+            return self.refuse(handle, Presented.SUPERSEDED, kind=kind)
+        session = self._session(record, secret, now, Presented.LIVE, kind)
         if record.previous is not None and settling_due(record, seen):
             session.settle_secret()
         return session
 
-    async def finish(self, session: BaseSession) -> None:
-        """Carry out what a session object asks for: end, create, commit, or touch. Raises as `session` on exit."""
-        if session.ended:
-            if not session.is_new:
-                self.tell(await self.store.end([session.record.handle], "ended", self._clock()))
-            return
+    async def finish(self, session: BaseSession) -> Closing:
+        """Carry out what a session object asks for; what that was. Raises as `session` on exit."""
+        return await self._carry_out(session, session.delta(), session.amendment)
+
+    async def finish_response(self, session: BaseSession) -> tuple[Closing, CookieAction]:
+        """As `finish`, where the client can be sent another id, so that the secret may be replaced for age; and the session
+        object goes on."""
+        if session.presented is Presented.LIVE and not session.ended and not session.rotated:
+            if rotation_due(session.record, session.loaded_at, self.config.rotate_after):
+                session.rotate_for_age()
         delta, amendment = session.delta(), session.amendment
-        if session.is_new:
-            if delta is not None or (amendment is not None and amendment.login):
-                await self._create(session, delta, amendment)
-        elif delta is not None or amendment is not None:
-            await self._commit(session, delta, amendment)
-        else:
-            await self._touch_if_due(session)
+        done = await self._carry_out(session, delta, amendment)
+        action = cookie_action(session, done)
+        if not session.ended:
+            session.rebase(delta, amendment)
+        return done, action
 
     async def save(self, session: BaseSession) -> None:
         """Commit what a session object changed so far, and let it go on."""
@@ -378,7 +389,7 @@ class AsyncSessionManager:
             await self._create(session, delta, amendment)
         else:
             await self._commit(session, delta, amendment)
-        session.rebase(delta)
+        session.rebase(delta, amendment)
 
     async def acquire(self, session_id: str, wait: float, hold: float) -> BaseSession:
         """Load a session and take its lease."""
@@ -423,9 +434,14 @@ class AsyncSessionManager:
         return self.save
 
     def _session(
-        self, record: Record, secret: str, now: float, presented: Presented = Presented.NOTHING
+        self,
+        record: Record,
+        secret: str,
+        now: float,
+        presented: Presented = Presented.NOTHING,
+        kind: type[BaseSession] | None = None,
     ) -> BaseSession:
-        return self._session_class(self._context, record, secret, now, presented)
+        return (kind or self._session_class)(self._context, record, secret, now, presented)
 
     def _lease_only(self, session: BaseSession) -> BaseSession:
         """A session object with the same lease and none of the changes."""
@@ -434,9 +450,20 @@ class AsyncSessionManager:
         clean.fence = session.fence
         return clean
 
-    def _refused(self, handle: str, presented: Presented) -> BaseSession:
-        self.tell([facts.refused(handle, presented.value, self._clock())])
-        return self.new(presented)
+    async def _carry_out(self, session: BaseSession, delta: Delta | None, amendment: Amendment | None) -> Closing:
+        done = closing(session, delta, amendment)
+        if done is Closing.TOUCH:
+            await self._touch_if_due(session)
+        elif done is Closing.COMMIT:
+            await self._commit(session, delta, amendment)
+        elif done is Closing.CREATE:
+            await self._create(session, delta, amendment)
+        elif done is Closing.END:
+            self.tell(await self.store.end([session.record.handle], "ended", self._clock()))
+        elif done is Closing.DROP:
+            self.counts["dropped"] += 1
+            log.info("what was written under a superseded id was dropped: the client has, or is about to get, a newer one")
+        return done
 
     async def _commit(self, session: BaseSession, delta: Delta | None, amendment: Amendment | None) -> Job:
         job = Job(session.record, delta, amendment, time.monotonic() + self.config.deadline, session.fence)

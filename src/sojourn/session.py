@@ -79,6 +79,7 @@ class BaseSession(MutableMapping[str, Any]):
         "_phase",
         "_record",
         "_secret",
+        "_sent",
         "_shown",
         "_values",
         "accessed",
@@ -97,6 +98,7 @@ class BaseSession(MutableMapping[str, Any]):
         self._values: dict[str, Any] = {}
         self._lent: dict[str, bytes] = {}  # mutable values that were handed out, with the bytes they are compared to
         self._ops: dict[str, list[Op]] = {}
+        self._sent: dict[str, tuple[list[Op], int]] = {}  # how much of each trace is in the delta that was taken last
         self._amendment: Amendment | None = None
         self._phase: Phase | None = None  # None is "open": the test on the hot path is then the cheapest there is
         self.presented = presented
@@ -211,6 +213,7 @@ class BaseSession(MutableMapping[str, Any]):
     @property
     def handle(self) -> Handle:
         """The session's public name: safe to log and to list."""
+        self.accessed = True
         if not self._record.handle:
             self._identify()
         return Handle(self._record.handle)
@@ -219,17 +222,20 @@ class BaseSession(MutableMapping[str, Any]):
     def session_id(self) -> str:
         """What the client carries, secret in whole. After `rotate` or `login` it is the new one, which is good once
         the change is committed. Empty for a session that was opened by its handle."""
+        self.accessed = True
         return ids.join(self._record.handle, self._secret) if self._secret else ""
 
     @property
     def user_id(self) -> str | None:
         """Who is signed in; None: nobody."""
+        self.accessed = True
         wanted = self._amendment
         return wanted.user_id if wanted is not None and wanted.login else self._record.user_id
 
     @property
     def label(self) -> str | None:
         """What lists show for the device or the place; None where there is none. May be set."""
+        self.accessed = True
         wanted = self._amendment
         if wanted is None or wanted.label is KEEP:
             return self._record.label
@@ -243,21 +249,25 @@ class BaseSession(MutableMapping[str, Any]):
     @property
     def created_at(self) -> float:
         """When the session was created, in Unix seconds."""
+        self.accessed = True
         return self._record.created_at
 
     @property
     def authenticated_at(self) -> float:
         """When somebody last signed in, in Unix seconds; the time of creation if nobody did."""
+        self.accessed = True
         return self._record.authenticated_at
 
     @property
     def last_accessed_at(self) -> float:
         """The last recorded activity before this one, in Unix seconds: exact to the touch interval."""
+        self.accessed = True
         return self._record.accessed_at
 
     @property
     def expires_at(self) -> float:
         """When the session is over if this is the last activity, in Unix seconds."""
+        self.accessed = True
         idle_ends_at = max(self._record.accessed_at, self.loaded_at) + self._record.idle_timeout
         return idle_ends_at if self.is_new else min(idle_ends_at, self._record.ends_at)
 
@@ -396,6 +406,7 @@ class BaseSession(MutableMapping[str, Any]):
                 ops[name] = (*ops.get(name, ()), Changed(before, after))
         if not ops:
             return None
+        self._sent = {name: (trace, len(trace)) for name, trace in traces.items()}
         for name, value in local.items():
             if value is not None and len(value) > self._config.max_field_bytes:
                 raise TooLarge(f"the field {name!r}", len(value), self._config.max_field_bytes, "max_field_bytes")
@@ -409,20 +420,37 @@ class BaseSession(MutableMapping[str, Any]):
             self._secret = self._shown
         self._record = record
 
-    def rebase(self, delta: Delta | None) -> None:
-        """Go on from what was committed. Values that were handed out stay the caller's: they are compared with what was
-        committed of them from here."""
+    def rebase(self, delta: Delta | None, amendment: Amendment | None) -> None:
+        """Go on from a commit of this delta and amendment. What happened here while it was under way stays to be committed,
+        and values that were handed out stay the caller's: they are compared, from here on, with what was committed."""
         local = {} if delta is None else delta.local
-        for name in list(self._values):
+        for name in local:
+            trace = self._ops.get(name)
+            sent, length = self._sent.get(name, (None, 0))
+            if trace is not None and trace is sent:
+                del trace[:length]
+            if not trace:
+                self._ops.pop(name, None)
+        for name, value in list(self._values.items()):
             data = local.get(name) or self._lent.get(name)
-            if data is None or type(self._values[name]) in ATOMS:
+            if name in self._ops and self._ops[name][-1] is _ASSIGNED:
+                continue
+            if data is None or (type(value) in ATOMS and name not in self._ops):
                 del self._values[name]
                 self._lent.pop(name, None)
-            else:
+            elif name not in self._ops:
                 self._lent[name] = data
-        self._ops.clear()
         self._fields = self._record.fields
+        if self._amendment is amendment:
+            self._amendment = None
+            self._shown = self._secret
+
+    def discard(self) -> None:
+        """Forget what was changed and not committed."""
         self._amendment = None
+        self._ops.clear()
+        self._lent.clear()
+        self._values.clear()
 
     def close(self) -> None:
         """Make every further use raise `SessionClosed`."""

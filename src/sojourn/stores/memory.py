@@ -261,7 +261,7 @@ class MemoryStore:
             self._remove(record)
             # One that had run out by itself is told as expired, whoever found it first.
             why: EndReason = "expired" if is_over(record, now) else reason
-            told.append(ended(record, why, now))
+            told.append(ended(record.handle, record.user_id, why, now))
         return self._note(*told)
 
     def _of_user(self, user_id: str) -> list[Record]:

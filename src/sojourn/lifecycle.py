@@ -1,0 +1,70 @@
+"""The end of a request, decided. Pure: a session object goes in, and out comes what is to be done with the store, and
+what with the cookie. The I/O is `sojourn.manager`'s, the headers are `sojourn.exchange`'s.
+
+    what the session asks for           the store     the cookie
+    ------------------------------------------------------------
+    nothing (perhaps it was read)       touch if due  leave
+    new, and nothing was put in         -             leave
+    new, and something was put in       create        set
+    changed                             commit        leave
+    changed, with another secret        commit        set
+    ended                               end           clear
+    written under a superseded id       -             leave
+
+The last line: the client showed an id whose secret was replaced, so its newest cookie is one that this response must not
+overwrite. What was written is dropped, and told. Signing in is the exception: it is what the cookie is for.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from .record import Amendment, Delta
+from .session import BaseSession, Presented
+
+__all__ = ["Closing", "CookieAction", "closing", "cookie_action"]
+
+
+class Closing(Enum):
+    """What is to be done with the store."""
+
+    NOTHING = "nothing"
+    TOUCH = "touch"
+    CREATE = "create"
+    COMMIT = "commit"
+    END = "end"
+    DROP = "drop"
+
+
+class CookieAction(Enum):
+    """What is to be done with the cookie."""
+
+    LEAVE = "leave"
+    SET = "set"
+    CLEAR = "clear"
+
+
+def closing(session: BaseSession, delta: Delta | None, amendment: Amendment | None) -> Closing:
+    """What a session object asks of the store, given what it changed."""
+    if session.ended:
+        return Closing.NOTHING if session.is_new else Closing.END
+    if not session.is_new:
+        return Closing.TOUCH if delta is None and amendment is None else Closing.COMMIT
+    login = amendment is not None and amendment.login
+    if not login and (delta is None or not any(value is not None for value in delta.local.values())):
+        return Closing.NOTHING
+    if session.presented is Presented.SUPERSEDED and not login:
+        return Closing.DROP
+    return Closing.CREATE
+
+
+def cookie_action(session: BaseSession, done: Closing) -> CookieAction:
+    """What becomes of the cookie, once `done` was done."""
+    if done is Closing.END:
+        return CookieAction.CLEAR
+    if done is Closing.CREATE:
+        return CookieAction.SET
+    amendment = session.amendment
+    if done is Closing.COMMIT and (session.rotated or (amendment is not None and amendment.persistent is not None)):
+        return CookieAction.SET
+    return CookieAction.LEAVE

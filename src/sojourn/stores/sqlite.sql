@@ -1,0 +1,113 @@
+-- Every statement of the SQLite store, by name. Times are Unix seconds; `body` is the sealed record.
+-- What guards a commit stands in columns, so that the compare-and-set is one statement; the body has it again, under
+-- its check. `accessed_at` is the one exception: a touch writes the column only, and the column counts.
+
+-- name: schema
+CREATE TABLE session (
+    handle           TEXT    NOT NULL PRIMARY KEY,
+    version          BLOB    NOT NULL,
+    generation       INTEGER NOT NULL,
+    user_id          TEXT,
+    authenticated_at REAL    NOT NULL,
+    accessed_at      REAL    NOT NULL,
+    idle_for         REAL    NOT NULL,
+    ends_at          REAL    NOT NULL,
+    expires_at       REAL    GENERATED ALWAYS AS (min(accessed_at + idle_for, ends_at)) VIRTUAL,
+    fence            INTEGER NOT NULL,
+    leased_until     REAL    NOT NULL,
+    body             BLOB    NOT NULL
+);
+CREATE INDEX session_by_deadline ON session (expires_at);
+CREATE INDEX session_by_access ON session (accessed_at);
+CREATE INDEX session_by_user ON session (user_id) WHERE user_id IS NOT NULL;
+CREATE TABLE change (
+    position INTEGER PRIMARY KEY AUTOINCREMENT,
+    id       TEXT NOT NULL,
+    kind     TEXT NOT NULL,
+    at       REAL NOT NULL,
+    handle   TEXT NOT NULL,
+    user_id  TEXT,
+    reason   TEXT
+);
+CREATE TABLE held (sessions INTEGER NOT NULL);
+INSERT INTO held VALUES (0);
+CREATE TRIGGER session_added AFTER INSERT ON session BEGIN UPDATE held SET sessions = sessions + 1; END;
+CREATE TRIGGER session_removed AFTER DELETE ON session BEGIN UPDATE held SET sessions = sessions - 1; END;
+
+-- name: load
+SELECT body, accessed_at FROM session WHERE handle = ?;
+
+-- name: create
+INSERT INTO session (handle, version, generation, user_id, authenticated_at, accessed_at, idle_for, ends_at, fence,
+                     leased_until, body)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (handle) DO NOTHING;
+
+-- The common commit: only fields changed. It leaves every indexed column alone, so no index is written.
+-- name: commit_fields
+UPDATE session SET version = ?, body = ?
+WHERE handle = ? AND version = ? AND generation = ? AND expires_at > ? AND leased_until <= ?;
+
+-- name: commit_all
+UPDATE session
+SET version = :version, generation = :generation, user_id = :user_id, authenticated_at = :authenticated_at,
+    accessed_at = max(accessed_at, :accessed_at), idle_for = :idle_for, ends_at = :ends_at, fence = :fence,
+    leased_until = :leased_until, body = :body
+WHERE handle = :handle AND version = :base_version AND generation = :base_generation AND expires_at > :now
+  AND CASE WHEN :held_fence THEN fence = :held_fence ELSE leased_until <= :now END;
+
+-- name: touch
+UPDATE session SET accessed_at = max(accessed_at, ?)
+WHERE handle = ? AND generation = ? AND expires_at > ?;
+
+-- name: end_one
+DELETE FROM session WHERE handle = ? RETURNING handle, user_id, expires_at;
+
+-- name: end_matching
+DELETE FROM session
+WHERE (:user_id IS NULL OR user_id = :user_id) AND (:idle_since IS NULL OR accessed_at <= :idle_since)
+  AND handle IS NOT :keep
+RETURNING handle, user_id, expires_at;
+
+-- name: end_of_user
+DELETE FROM session
+WHERE user_id = :user_id AND (:idle_since IS NULL OR accessed_at <= :idle_since) AND handle IS NOT :keep
+RETURNING handle, user_id, expires_at;
+
+-- name: any_dead
+SELECT 1 FROM session WHERE expires_at <= ? LIMIT 1;
+
+-- name: purge
+DELETE FROM session
+WHERE handle IN (SELECT handle FROM session WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)
+RETURNING handle, user_id, expires_at;
+
+-- name: summaries
+SELECT handle, body, accessed_at FROM session
+WHERE handle > ? AND expires_at > ? ORDER BY handle LIMIT ?;
+
+-- name: summaries_of_user
+SELECT handle, body, accessed_at FROM session
+WHERE user_id = ? AND handle > ? AND expires_at > ? ORDER BY handle LIMIT ?;
+
+-- name: user_oldest_first
+SELECT handle FROM session
+WHERE user_id = ? AND expires_at > ? AND handle <> ? ORDER BY authenticated_at, handle;
+
+-- name: least_used
+SELECT handle FROM session ORDER BY accessed_at, handle LIMIT ?;
+
+-- name: held
+SELECT sessions FROM held;
+
+-- name: note
+INSERT INTO change (id, kind, at, handle, user_id, reason) VALUES (?, ?, ?, ?, ?, ?);
+
+-- name: trim
+DELETE FROM change WHERE position <= ?;
+
+-- name: changes
+SELECT position, id, kind, at, handle, user_id, reason FROM change WHERE position > ? ORDER BY position LIMIT ?;
+
+-- name: every_body
+SELECT handle, body FROM session;

@@ -1,0 +1,72 @@
+"""A fair lock between processes, with a deadline, on two small files.
+
+Whoever wants the turn first takes the door, then the turn, then opens the door again. A process that has just had its
+turn must queue at the door like everybody else, and who holds the door is next: so nobody is passed by again and again,
+as happens with SQLite's own busy wait. ``flock`` is used because the kernel releases it when a process dies; it is
+polled because it cannot wait with a deadline.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import random
+import time
+from pathlib import Path
+from typing import Final
+
+from ..errors import StoreUnavailable
+
+__all__ = ["Turnstile"]
+
+_TAKE: Final = fcntl.LOCK_EX | fcntl.LOCK_NB
+_AT_TURN: Final = 0.00005  # seconds between looks for the one who is next: short, as the turn lies idle meanwhile
+_AT_DOOR: Final = 0.0005  # and for those behind
+
+
+class Turnstile:
+    """The lock. One holder in a process at a time: threads must agree among themselves first."""
+
+    def __init__(self, path: Path) -> None:
+        self._paths = (Path(f"{path}-door"), Path(f"{path}-turn"))
+        self._door = self._turn = -1
+
+    def acquire(self, until: float) -> None:
+        """Take the turn; `StoreUnavailable` if it cannot be had until then (monotonic seconds)."""
+        if self._turn < 0:
+            self._open()
+        _take(self._door, _AT_DOOR, until)
+        try:
+            _take(self._turn, _AT_TURN, until)
+        finally:
+            fcntl.flock(self._door, fcntl.LOCK_UN)
+
+    def release(self) -> None:
+        """Give the turn to whoever is next."""
+        fcntl.flock(self._turn, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        """Close the files; the next `acquire` opens them again. In a forked child this parts it from its parent's
+        locks, which it would share otherwise."""
+        for handle in (self._door, self._turn):
+            if handle >= 0:
+                os.close(handle)
+        self._door = self._turn = -1
+
+    def _open(self) -> None:
+        try:
+            self._door, self._turn = (os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600) for path in self._paths)
+        except OSError as error:
+            raise StoreUnavailable(f"the lock files beside the database cannot be opened: {error}") from error
+
+
+def _take(handle: int, pause: float, until: float) -> None:
+    while True:
+        try:
+            fcntl.flock(handle, _TAKE)
+        except BlockingIOError:
+            if time.monotonic() >= until:
+                raise StoreUnavailable("other processes kept the database to themselves past the deadline") from None
+            time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
+        else:
+            return
