@@ -27,8 +27,8 @@ from sojourn import AsyncSessionManager
 from sojourn.adapters.asgi import SessionMiddleware
 
 from .payloads import B
-from .report import Section, Table, Verdict, microseconds, ratio
-from .timing import Driver, calls_for, median, turns
+from .report import Section, Table, Verdict, microseconds, times
+from .timing import Driver, Samples, calls_for, in_turns
 
 Messages = list[MutableMapping[str, Any]]
 OPERATIONS = {"read": "reads one key", "change": "assigns one key", "anonymous": "anonymous"}
@@ -140,18 +140,18 @@ def bench(*, quick: bool) -> Section:
     """The added time of each."""
     rounds, seconds = (7, 0.02) if quick else (15, 0.15)
     section = Section("asgi")
-    medians: dict[str, dict[str, float]] = {}
+    found: dict[str, Samples] = {}
     manager = AsyncSessionManager()
     with Driver() as driver:
         sites = _sites(manager)
         for site in sites:
             driver.run(site.prepare())
         for operation in OPERATIONS:
-            medians[operation] = _measure(driver, sites, operation, rounds, seconds)
+            found[operation] = _measure(driver, sites, operation, rounds, seconds)
         driver.run(manager.close())
-    section.figures["request_seconds"] = medians
-    section.tables = [_table(medians)]
-    section.verdicts = _verdicts(medians)
+    section.figures["request_seconds"] = {operation: cell.medians() for operation, cell in found.items()}
+    section.tables = [_table(found)]
+    section.verdicts = _verdicts(found)
     return section
 
 
@@ -164,48 +164,42 @@ def _sites(manager: AsyncSessionManager) -> list[Site]:
     ]
 
 
-def _measure(
-    driver: Driver, sites: list[Site], operation: str, rounds: int, seconds: float
-) -> dict[str, float]:
-    """The median seconds of a request for each site."""
+def _measure(driver: Driver, sites: list[Site], operation: str, rounds: int, seconds: float) -> Samples:
+    """The seconds of a request for each site."""
     path = [(f"/{operation}",)]
-    calls = {
-        site.name: calls_for(seconds, driver.mean(site, "visit", path * 50), 50, 20_000) for site in sites
-    }
-    samples: dict[str, list[float]] = {site.name: [] for site in sites}
-    for site in turns(sites, rounds):
-        samples[site.name].append(driver.mean(site, "visit", path * calls[site.name]))
-    return {name: median(values) for name, values in samples.items()}
+
+    def measured(site: Site) -> Callable[[], float]:
+        requests = path * calls_for(seconds, driver.mean(site, "visit", path * 50), 50, 20_000)
+        return lambda: driver.mean(site, "visit", requests)
+
+    return in_turns(rounds, {site.name: measured(site) for site in sites})
 
 
-def _added(cell: dict[str, float], name: str) -> float:
-    return cell[name] - cell[BARE]
-
-
-def _table(medians: dict[str, dict[str, float]]) -> Table:
+def _table(found: dict[str, Samples]) -> Table:
     columns = ["payload B, us a request"]
     for title in OPERATIONS.values():
         columns += [title, "added", "x of Sojourn's"]
     rows = []
     for name in (BARE, COOKIE, STARSESSIONS, SOJOURN):
         row = [name]
-        for cell in medians.values():
-            if name == BARE:
-                row += [microseconds(cell[name]), "-", "-"]
-            else:
-                added = _added(cell, name)
-                row += [microseconds(cell[name]), microseconds(added), ratio(_added(cell, SOJOURN), added)]
+        for cell in found.values():
+            row.append(microseconds(cell.median(name)))
+            added = cell.less(BARE)
+            row += (
+                ["-", "-"]
+                if name == BARE
+                else [microseconds(added.median(name)), times(added.lead(SOJOURN, name))]
+            )
         rows.append(row)
     note = "x of Sojourn's: the added time in multiples of what Sojourn adds: above 1 is slower."
     return Table("ASGI: session time added to a request", columns, rows, note)
 
 
-def _verdicts(medians: dict[str, dict[str, float]]) -> list[Verdict]:
+def _verdicts(found: dict[str, Samples]) -> list[Verdict]:
     """What the project wants of the adapter."""
     verdicts = []
     for operation in ("read", "change"):
-        cell = medians[operation]
-        share = _added(cell, SOJOURN) / _added(cell, STARSESSIONS)
+        share = 1 / found[operation].less(BARE).lead(SOJOURN, STARSESSIONS)
         wanted = f"a request that {OPERATIONS[operation]}: added at most half of starsessions'"
         verdicts.append(Verdict(wanted, f"{share:.2f} of it", share <= 0.5))
     return verdicts

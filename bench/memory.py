@@ -8,16 +8,19 @@ from dataclasses import dataclass
 from . import floors, ours, peers
 from .contender import OPERATIONS, TITLES, Contender, jobs
 from .payloads import ALL, Payload
-from .report import Section, Table, Verdict, microseconds, ratio
-from .timing import Driver, calls_for, median, turns
+from .report import Section, Table, Verdict, microseconds, times
+from .timing import Driver, Samples, calls_for, in_turns
 
 CONTENDERS: tuple[type[Contender], ...] = (floors.Blobs, floors.SharedDicts, *peers.MEMORY, *ours.MEMORY)
 CONSUMING = ("create", "end")
 """Operations that use up a world: each round gets a new one."""
-KEPT = 400
-"""At most so many sessions are made or ended in a round: 64 KB each is 26 MB."""
+KEPT = 4
+"""At most so many times the population are made or ended in a round: making those to end takes time too."""
 
-Cell = dict[str, float]
+LEGEND = "; ".join(f"{operation}: {title}" for operation, title in TITLES.items() if title != operation)
+
+Cells = dict[str, Samples]
+"""By operation."""
 
 
 @dataclass(frozen=True)
@@ -36,18 +39,19 @@ QUICK = Effort(rounds=7, seconds=0.003)
 def bench(*, quick: bool) -> Section:
     """All operations at all payloads."""
     section = Section("memory")
-    medians: dict[str, dict[str, Cell]] = {}
+    found: dict[str, Cells] = {}
     with Driver() as driver:
         shared = [kind.name for kind in CONTENDERS if not _check(driver, kind)]
         for payload in ALL:
             size = payload.check()
-            medians[payload.name] = {
+            found[payload.name] = {
                 operation: _measure(driver, payload, operation, QUICK if quick else FULL)
                 for operation in OPERATIONS
             }
-            section.tables += _tables(payload, size, medians[payload.name], shared)
-    section.figures = {"seconds": medians, "not_isolated": shared}
-    section.verdicts = _verdicts(medians, shared)
+            section.tables += _tables(payload, size, found[payload.name], shared)
+    seconds = {name: {op: cell.medians() for op, cell in cells.items()} for name, cells in found.items()}
+    section.figures = {"seconds": seconds, "not_isolated": shared}
+    section.verdicts = _verdicts(found, shared)
     return section
 
 
@@ -69,17 +73,15 @@ def _check(driver: Driver, kind: type[Contender]) -> bool:
     return isolated
 
 
-def _measure(driver: Driver, payload: Payload, operation: str, effort: Effort) -> Cell:
-    """The median seconds a call for each contender."""
+def _measure(driver: Driver, payload: Payload, operation: str, effort: Effort) -> Samples:
+    """The seconds a call for each contender."""
     worlds = {kind.name: _World(driver, kind, payload, operation) for kind in CONTENDERS}
-    samples: dict[str, list[float]] = {name: [] for name in worlds}
     for world in worlds.values():
         world.warm(effort.seconds)
-    for kind in turns(CONTENDERS, effort.rounds):
-        samples[kind.name].append(worlds[kind.name].round())
+    samples = in_turns(effort.rounds, {name: world.round for name, world in worlds.items()})
     for world in worlds.values():
         driver.close(world.contender)
-    return {name: median(values) for name, values in samples.items()}
+    return samples
 
 
 class _World:
@@ -91,15 +93,16 @@ class _World:
         self._payload = payload
         self._operation = operation
         self._consuming = operation in CONSUMING
-        self._calls = 30
+        self._calls = 10
         self._done = 0
         self.contender = kind(payload, operation)
-        self._ids = self._populate(0 if self._consuming else ours.POPULATION)
+        self._ids = self._populate(0 if self._consuming else self._payload.population)
 
     def warm(self, seconds: float) -> None:
         """Run a short round, and set how many calls fill the time."""
         self.round()
-        self._calls = calls_for(seconds, self.round(), 30, KEPT if self._consuming else 50_000)
+        most = KEPT * self._payload.population if self._consuming else 50_000
+        self._calls = calls_for(seconds, self.round(), 10, most)
 
     def round(self) -> float:
         """Seconds a call in one round."""
@@ -112,44 +115,40 @@ class _World:
         return self._driver.mean(self.contender, self._operation, arguments)
 
     def _populate(self, count: int) -> list[str]:
-        fresh = [(self._payload.build(n),) for n in range(min(count, ours.POPULATION))]
+        fresh = [(self._payload.build(n),) for n in range(min(count, self._payload.population))]
         return self._driver.each(self.contender, "create", [fresh[n % len(fresh)] for n in range(count)])
 
 
-def _tables(payload: Payload, size: int, cells: dict[str, Cell], shared: Sequence[str]) -> list[Table]:
+def _tables(payload: Payload, size: int, cells: Cells, shared: Sequence[str]) -> list[Table]:
     """Times, then each contender against the floor and against Sojourn."""
-    columns = ["microseconds", *(TITLES[operation] for operation in OPERATIONS)]
+    columns = list(OPERATIONS)
     label = {kind.name: kind.name + (" (not isolated)" if kind.name in shared else "") for kind in CONTENDERS}
-    times = [[label[name], *(microseconds(cells[op][name]) for op in OPERATIONS)] for name in label]
     floor, own = floors.Blobs.name, ours.Sojourn.name
-    to_floor = [
-        [label[name], *(ratio(cells[op][name], cells[op][floor]) for op in OPERATIONS)] for name in label
-    ]
-    to_own = [[label[name], *(ratio(cells[op][own], cells[op][name]) for op in OPERATIONS)] for name in label]
+    absolute = [[label[name], *(microseconds(cells[op].median(name)) for op in columns)] for name in label]
+    to_floor = [[label[name], *(times(cells[op].lead(name, floor)) for op in columns)] for name in label]
+    to_own = [[label[name], *(times(cells[op].lead(own, name)) for op in columns)] for name in label]
     title = f"memory, payload {payload.name}: {size:,} bytes in {payload.keys} keys"
     return [
-        Table(title, columns, times),
-        Table("times as fast as the floor", ["", *columns[1:]], to_floor),
-        Table("Sojourn is so many times as fast as", ["", *columns[1:]], to_own),
+        Table(title, ["microseconds", *columns], absolute, LEGEND),
+        Table("", ["times as fast as the floor", *columns], to_floor),
+        Table("", ["Sojourn is so many times as fast as", *columns], to_own),
     ]
 
 
-def _verdicts(medians: dict[str, dict[str, Cell]], shared: Sequence[str]) -> list[Verdict]:
+def _verdicts(found: dict[str, Cells], shared: Sequence[str]) -> list[Verdict]:
     """What the project wants of the memory store."""
     rivals = [kind.name for kind in peers.MEMORY if kind.name not in shared]
     verdicts = []
     for own in (kind.name for kind in ours.MEMORY):
         for operation in ("read", "change", "create"):
-            for payload, cells in medians.items():
-                cell = cells[operation]
-                best = min(rivals, key=cell.__getitem__)
-                lead = cell[best] / cell[own]
+            for payload, cells in found.items():
+                leads = {rival: cells[operation].lead(own, rival) for rival in rivals}
+                best = min(leads, key=leads.__getitem__)
                 wanted = f"{payload} {TITLES[operation]}: {own} ahead of every isolated peer"
-                verdicts.append(Verdict(wanted, f"x{lead:.2f} of {best}", lead > 1))
-    for payload, times in (("B", 2), ("C", 4)):
+                verdicts.append(Verdict(wanted, f"{times(leads[best])} of {best}", leads[best] > 1))
+    for payload, least in (("B", 2), ("C", 4)):
         for operation in ("read", "change"):
-            cell = medians[payload][operation]
-            lead = cell[floors.Blobs.name] / cell[ours.Sojourn.name]
-            wanted = f"{payload} {TITLES[operation]}: at least {times} times the isolated floor"
-            verdicts.append(Verdict(wanted, f"x{lead:.2f}", lead >= times))
+            lead = found[payload][operation].lead(ours.Sojourn.name, floors.Blobs.name)
+            wanted = f"{payload} {TITLES[operation]}: at least {least} times the isolated floor"
+            verdicts.append(Verdict(wanted, times(lead), lead >= least))
     return verdicts

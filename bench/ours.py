@@ -15,8 +15,6 @@ from .contender import Contender
 from .payloads import Payload, Session
 
 LEVELS = {"power": "", "process": "?durability=process"}
-POPULATION = 64
-"""How many sessions go round in memory; the step of the clock depends on it."""
 
 
 class Clock:
@@ -39,13 +37,12 @@ class _Sojourn(Contender):
     """What the colours have in common."""
 
     ours = True
-    step = 1.5 / POPULATION
     _other = SessionManager()
 
     def __init__(self, payload: Payload, operation: str = "read") -> None:
         super().__init__(payload, operation)
         self._clock = Clock()
-        self.url = "memory://"
+        self._step = 1.5 / payload.population  # seconds; the touch interval is 1
 
     def unknown(self) -> str:
         return self._other.create_session()
@@ -79,7 +76,7 @@ class Sojourn(_Sojourn):
             session[self.read_key][self.leaf] = text
 
     def touch(self, sid: str) -> None:
-        self._clock.now += self.step
+        self._clock.now += self._step
         with self._manager.session(sid):
             pass
 
@@ -122,7 +119,7 @@ class AsyncSojourn(_Sojourn):
             session[self.read_key][self.leaf] = text
 
     async def touch(self, sid: str) -> None:
-        self._clock.now += self.step
+        self._clock.now += self._step
         async with self._manager.session(sid):
             pass
 

@@ -37,6 +37,8 @@ class Payload:
     value: Callable[[int], Any]
     keys: int
     size: tuple[int, int]
+    population: int = 64
+    """How many sessions go round where there is memory for them."""
 
     def check(self) -> int:
         """The encoded size in bytes, after asserting that the payload is what its description says."""
@@ -143,5 +145,5 @@ def _large(seed: int) -> Session:
 
 A = Payload("A", _small, "preferences", "theme", "visits", lambda i: 1_000_000 + i, 5, (160, 200))
 B = Payload("B", _middle, "preferences", "theme", "last_viewed", _view, 23, (1_900, 2_150))
-C = Payload("C", _large, "document_042", "title", "document_117", _document, 200, (62_000, 67_000))
+C = Payload("C", _large, "document_042", "title", "document_117", _document, 200, (62_000, 67_000), 16)
 ALL = (A, B, C)

@@ -85,14 +85,16 @@ def print_head(console: Console, facts: dict[str, Any]) -> None:
         f"{facts['sqlite']}, msgspec {facts['msgspec']}, write + fsync {facts['fsync_us']} us"
     )
     mode = "quick: short rounds, rough figures" if facts["quick"] else "full"
-    console.print(f"Medians over the rounds of the mean of each round; contenders take turns ({mode}).")
+    console.print(f"Medians over the rounds, ratios within each round; contenders take turns ({mode}).")
 
 
 def print_section(console: Console, section: Section) -> None:
     """The tables of one section."""
     console.rule(f"[bold]{section.name}")
     for table in section.tables:
-        rich = RichTable(title=table.title, title_justify="left", title_style="bold", caption_justify="left")
+        rich = RichTable(
+            title=table.title or None, title_justify="left", title_style="bold", caption_justify="left"
+        )
         rich.caption = table.note or None
         for index, column in enumerate(table.columns):
             rich.add_column(column, justify="right" if index else "left", no_wrap=not index)
@@ -127,6 +129,6 @@ def microseconds(seconds: float | None) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
-def ratio(part: float | None, whole: float | None) -> str:
-    """How many times `whole` is of `part`, as in "x2.5"; a dash where either is missing."""
-    return "-" if not part or not whole else f"x{whole / part:.2f}"
+def times(ratio: float) -> str:
+    """A ratio, as in "x2.5", with three figures."""
+    return f"x{ratio:,.0f}" if ratio >= 100 else f"x{ratio:.1f}" if ratio >= 10 else f"x{ratio:.2f}"

@@ -8,6 +8,7 @@ enough to hold some.
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -19,8 +20,8 @@ from typing import Any
 from . import floors, ours, peers, writers
 from .contender import Contender, jobs
 from .payloads import ALL, Payload
-from .report import Section, Table, Verdict, microseconds, ratio
-from .timing import Driver, calls_for, median, turns
+from .report import Section, Table, Verdict, microseconds, times
+from .timing import Driver, Samples, calls_for, in_turns
 
 CONTENDERS: tuple[Any, ...] = (
     floors.NaiveSqlite,
@@ -37,28 +38,32 @@ SESSIONS = 16
 class Effort:
     """How long to measure."""
 
-    rounds: int
-    seconds: float
-    """Time in one round of one contender."""
+    rounds: dict[str, int]
+    """By level."""
+    seconds: dict[str, float]
+    """Time in one round of one contender, by level."""
     concurrent_seconds: float
     """Time that 64 writers, or 8 processes, have."""
 
 
-FULL = Effort(rounds=9, seconds=0.12, concurrent_seconds=4.0)
-QUICK = Effort(rounds=7, seconds=0.015, concurrent_seconds=1.0)
+# A disk drifts by the second: at `power`, many short rounds, so that those who are compared are close together.
+FULL = Effort({"power": 41, "process": 11}, {"power": 0.03, "process": 0.1}, concurrent_seconds=4.5)
+QUICK = Effort({"power": 9, "process": 7}, {"power": 0.01, "process": 0.01}, concurrent_seconds=0.9)
 
 
 def bench(*, quick: bool) -> Section:
     """One writer, then many."""
     effort = QUICK if quick else FULL
     section = Section("sqlite")
-    medians: dict[str, dict[str, dict[str, float]]] = {}
+    found: dict[str, dict[str, Samples]] = {}
     with Driver() as driver:
         for level in LEVELS:
-            medians[level] = {payload.name: _measure(driver, payload, level, effort) for payload in ALL}
-            section.tables += _tables(level, medians[level])
-    section.figures["change_seconds"] = medians
-    section.verdicts += _verdicts(medians)
+            found[level] = {payload.name: _measure(driver, payload, level, effort) for payload in ALL}
+            section.tables.append(_table(level, found[level]))
+    section.figures["change_seconds"] = {
+        level: {name: cell.medians() for name, cell in cells.items()} for level, cells in found.items()
+    }
+    section.verdicts += _verdicts(found)
     with scratch() as folder:
         writers.threads(section, folder, effort.concurrent_seconds)
         writers.processes(section, folder, effort.concurrent_seconds)
@@ -75,23 +80,20 @@ def scratch() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _measure(driver: Driver, payload: Payload, level: str, effort: Effort) -> dict[str, float]:
-    """The median seconds of a change for each contender."""
+def _measure(driver: Driver, payload: Payload, level: str, effort: Effort) -> Samples:
+    """The seconds of a change for each contender."""
     with scratch() as folder:
-        worlds = {}
+        worlds: dict[str, _World] = {}
         try:
             for kind in CONTENDERS:
                 path = str(folder / f"{kind.__name__}.db")
                 worlds[kind.name] = _World(driver, kind(payload, path, level), payload)
             for world in worlds.values():
-                world.warm(effort.seconds)
-            samples: dict[str, list[float]] = {name: [] for name in worlds}
-            for kind in turns(CONTENDERS, effort.rounds):
-                samples[kind.name].append(worlds[kind.name].round())
+                world.warm(effort.seconds[level])
+            return in_turns(effort.rounds[level], {name: world.round for name, world in worlds.items()})
         finally:
             for world in worlds.values():
                 driver.close(world.contender)
-    return {name: median(values) for name, values in samples.items()}
 
 
 class _World:
@@ -100,7 +102,7 @@ class _World:
     def __init__(self, driver: Driver, contender: Contender, payload: Payload) -> None:
         self._driver = driver
         self._payload = payload
-        self._calls = 30
+        self._calls = SESSIONS
         self._done = 0
         self.contender = contender
         self._ids = driver.each(contender, "create", [(payload.build(n),) for n in range(SESSIONS)])
@@ -111,16 +113,18 @@ class _World:
         last = self._payload.value(self._done - 1)
         [kept] = self._driver.each(self.contender, "load", [(self._ids[(self._calls - 1) % SESSIONS],)])
         assert kept[self._payload.change] == last, f"{self.contender.name} lost a write"
-        self._calls = calls_for(seconds, self.round(), 30, 20_000)
+        self._calls = calls_for(seconds, self.round(), SESSIONS, 20_000)
 
     def round(self) -> float:
-        """Seconds a change in one round."""
+        """Seconds a change in one round. What earlier rounds left unwritten is written first, so that nobody pays for
+        another's debts."""
+        os.sync()
         arguments = jobs(self.contender, self._payload, self._ids, self._calls, self._done)
         self._done += self._calls
         return self._driver.mean(self.contender, "change", arguments)
 
 
-def _tables(level: str, cells: dict[str, dict[str, float]]) -> list[Table]:
+def _table(level: str, cells: dict[str, Samples]) -> Table:
     """Times, and each contender against the correct floor and against Sojourn."""
     columns = [f"one writer, {LEVELS[level]}"]
     for payload in cells:
@@ -130,33 +134,34 @@ def _tables(level: str, cells: dict[str, dict[str, float]]) -> list[Table]:
     for kind in CONTENDERS:
         row = [kind.name]
         for cell in cells.values():
-            seconds = cell[kind.name]
-            row += [microseconds(seconds), ratio(seconds, cell[floor]), ratio(seconds, cell[own])]
+            row += [
+                microseconds(cell.median(kind.name)),
+                times(cell.lead(kind.name, floor)),
+                times(cell.lead(kind.name, own)),
+            ]
         rows.append(row)
     note = (
         "x correct: times as fast as the correct floor; x of Sojourn: times as fast as Sojourn. Naive "
         "and diskcache lose updates; diskcache writes C to a file of its own, unsynced."
     )
-    return [Table("SQLite: load + change one + commit", columns, rows, note)]
+    return Table("SQLite: load + change one + commit", columns, rows, note)
 
 
-def _verdicts(medians: dict[str, dict[str, dict[str, float]]]) -> list[Verdict]:
+def _verdicts(found: dict[str, dict[str, Samples]]) -> list[Verdict]:
     """What the project wants of one writer."""
     own = ours.SqliteSojourn.name
     verdicts = []
-    for payload in medians["power"]:
-        cell = medians["power"][payload]
+    for payload, cell in found["power"].items():
         for floor in (floors.NaiveSqlite.name, floors.CorrectSqlite.name):
-            over = cell[own] / cell[floor] - 1
+            over = cell.lead(floor, own) - 1
             wanted = f"power {payload}: within 25% of {floor}"
             verdicts.append(Verdict(wanted, f"{over:+.0%}", over <= 0.25))
     for payload in ("B", "C"):
-        cell = medians["process"][payload]
+        cell = found["process"][payload]
         rivals = [(kind.name, 2.0) for kind in peers.SQLITE]
         rivals += [(floors.NaiveSqlite.name, 1.3), (floors.CorrectSqlite.name, 1.3)]
-        for rival, times in rivals:
-            lead = cell[rival] / cell[own]
-            verdicts.append(
-                Verdict(f"process {payload}: at least {times} times {rival}", f"x{lead:.2f}", lead >= times)
-            )
+        for rival, least in rivals:
+            lead = cell.lead(own, rival)
+            wanted = f"process {payload}: at least {least} times {rival}"
+            verdicts.append(Verdict(wanted, times(lead), lead >= least))
     return verdicts

@@ -9,13 +9,13 @@ moves by one each round.
 from __future__ import annotations
 
 import asyncio
+import random
 import statistics
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from time import perf_counter
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 Job = tuple[Any, ...]
-T = TypeVar("T")
 
 
 def blocking_mean(call: Callable[..., Any], jobs: Sequence[Job]) -> float:
@@ -76,11 +76,44 @@ class Driver:
             self._runner.run(result)
 
 
-def turns(items: Sequence[T], rounds: int) -> Iterator[T]:
-    """Every item in every round; each round begins with the next one."""
-    for start in range(rounds):
-        for offset in range(len(items)):
-            yield items[(start + offset) % len(items)]
+class Samples(dict[str, list[float]]):
+    """Seconds a call by contender, one for each round."""
+
+    def median(self, name: str) -> float:
+        """The median over the rounds."""
+        return median(self[name])
+
+    def medians(self) -> dict[str, float]:
+        """The medians of all."""
+        return {name: self.median(name) for name in self}
+
+    def lead(self, name: str, of: str) -> float:
+        """How many times as fast `name` is as `of`: the median of the ratios within each round."""
+        return median(theirs / mine for mine, theirs in zip(self[name], self[of], strict=True))
+
+    def less(self, name: str) -> Samples:
+        """What the others take more than `name` in the same rounds."""
+        base = self[name]
+        return Samples(
+            {
+                other: [whole - part for whole, part in zip(values, base, strict=True)]
+                for other, values in self.items()
+                if other != name
+            }
+        )
+
+
+def in_turns(rounds: int, measure: Mapping[str, Callable[[], float]]) -> Samples:
+    """Every contender once in every round, in an order that is drawn anew for each: nobody always comes after the
+    same one, whose debts (garbage, dirty pages) it would pay. The draw is the same in every run."""
+    draw = random.Random(20)
+    samples = Samples({name: [] for name in measure})
+    order = list(measure)
+    for _ in range(rounds):
+        draw.shuffle(order)
+        for name in order:
+            samples[name].append(measure[name]())
+    return samples
 
 
 def calls_for(seconds: float, seconds_a_call: float, least: int, most: int) -> int:

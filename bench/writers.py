@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import os
 import queue
 import threading
 from collections.abc import Callable
@@ -20,11 +21,13 @@ from typing import Any
 
 from . import floors, ours
 from .payloads import B
-from .report import Section, Table, Verdict
-from .timing import percentile
+from .report import Section, Table, Verdict, times
+from .timing import median, percentile
 
 WRITERS = 64
+WINDOWS = 3
 PROCESSES = 8
+RAW = "raw sqlite3, a connection a thread"
 GRACE = 60.0
 """Seconds after its time when a process that has not answered is stopped."""
 
@@ -76,38 +79,56 @@ def write_until(end: float, change: Callable[[str, Any], None], sid: str) -> tup
 
 
 def threads(section: Section, folder: Path, seconds: float) -> None:
-    """Raw threads with a connection each, Sojourn's blocking threads and its async tasks, at `power`."""
-    results = {
-        "raw sqlite3, a connection a thread": _raw_threads(str(folder / "raw.db"), seconds),
-        "Sojourn, threads": _sojourn_threads(str(folder / "blocking.db"), seconds),
-        "Sojourn async, tasks": _sojourn_tasks(str(folder / "async.db"), seconds),
-    }
-    figures = {name: tally.figures() for name, tally in results.items()}
+    """Raw threads with a connection each, Sojourn's blocking threads and its async tasks, at `power`; in turns, as the
+    disk drifts, each time on a new file."""
+    groups = {RAW: _raw_threads, "Sojourn, threads": _sojourn_threads, "Sojourn async, tasks": _sojourn_tasks}
+    windows: dict[str, list[dict[str, float]]] = {name: [] for name in groups}
+    for window in range(WINDOWS):
+        for number, (name, write) in enumerate(groups.items()):
+            os.sync()
+            tally = write(str(folder / f"{window}-{number}.db"), seconds / WINDOWS)
+            windows[name].append(tally.figures())
+    figures = {name: _together(cells) for name, cells in windows.items()}
     section.figures["concurrent_64"] = figures
-    raw = figures["raw sqlite3, a connection a thread"]
+    section.tables.append(_threads_table(figures))
+    for name in list(groups)[1:]:
+        section.verdicts += _threads_verdicts(name, figures)
+
+
+def _together(cells: list[dict[str, float]]) -> dict[str, float]:
+    """Medians over the windows; the worst of all, and all errors."""
+    joined = {key: median(cell[key] for cell in cells) for key in ("per_second", "p50", "p99")}
+    worst, errors = max(cell["worst"] for cell in cells), sum(cell["errors"] for cell in cells)
+    return {**joined, "worst": worst, "errors": errors}
+
+
+def _threads_table(figures: dict[str, dict[str, float]]) -> Table:
     rows = [
         [
             name,
             f"{cell['per_second']:,.0f}",
-            f"x{cell['per_second'] / raw['per_second']:.2f}",
+            times(cell["per_second"] / figures[RAW]["per_second"]),
             *(f"{cell[key] * 1e3:,.2f}" for key in ("p50", "p99", "worst")),
             f"{cell['errors']:,.0f}",
         ]
         for name, cell in figures.items()
     ]
     columns = ["payload B, power", "transactions/s", "x raw", "p50 ms", "p99 ms", "worst ms", "failed"]
-    section.tables.append(Table(f"SQLite: {WRITERS} concurrent writers", columns, rows))
-    for name in list(figures)[1:]:
-        cell = figures[name]
-        lead = cell["per_second"] / raw["per_second"]
-        section.verdicts += [
-            Verdict(f"{WRITERS} writers, {name}: at least 4 times raw", f"x{lead:.2f}", lead >= 4),
-            Verdict(
-                f"{WRITERS} writers, {name}: p99 under 15 ms, none failed",
-                f"{cell['p99'] * 1e3:.1f} ms (raw {raw['p99'] * 1e3:.0f} ms), {cell['errors']} failed",
-                cell["p99"] < 0.015 and not cell["errors"],
-            ),
-        ]
+    return Table(f"SQLite: {WRITERS} concurrent writers", columns, rows)
+
+
+def _threads_verdicts(name: str, figures: dict[str, dict[str, float]]) -> list[Verdict]:
+    cell, raw = figures[name], figures[RAW]
+    lead = cell["per_second"] / raw["per_second"]
+    seen = f"{cell['p99'] * 1e3:.1f} ms (raw {raw['p99'] * 1e3:.0f} ms), {cell['errors']} failed"
+    return [
+        Verdict(f"{WRITERS} writers, {name}: at least 4 times raw", times(lead), lead >= 4),
+        Verdict(
+            f"{WRITERS} writers, {name}: p99 under 15 ms, none failed",
+            seen,
+            cell["p99"] < 0.015 and not cell["errors"],
+        ),
+    ]
 
 
 def _in_threads(seconds: float, changes: list[tuple[Callable[[str, Any], None], str]]) -> Tally:
@@ -184,32 +205,34 @@ def processes(section: Section, folder: Path, seconds: float) -> None:
     figures: dict[str, dict[str, Any]] = {}
     for level in ("power", "process"):
         for kind in ("raw", "Sojourn"):
-            counts = _in_processes(kind, str(folder / f"{kind}-{level}.db"), level, seconds)
-            figures[f"{kind}, {level}"] = counts
+            os.sync()
+            cell = _in_processes(kind, str(folder / f"{kind}-{level}.db"), level, seconds)
+            figures[f"{kind}, {level}"] = cell
+            if kind == "Sojourn":
+                wanted = f"{PROCESSES} processes, {level}: none under half of the mean"
+                seen = f"least is {cell['least_share']:.2f} of the mean, {cell['errors']} failed"
+                section.verdicts.append(
+                    Verdict(wanted, seen, cell["least_share"] >= 0.5 and not cell["errors"])
+                )
     section.figures["processes_8"] = figures
-    rows = []
-    for name, cell in figures.items():
-        mean = sum(cell["counts"]) / PROCESSES
-        share = min(cell["counts"]) / mean if mean else 0.0
-        cell |= {"mean": mean, "min_share": share}
-        rows.append(
-            [
-                name.replace("raw", "raw sqlite3, busy wait"),
-                *(f"{value:,.0f}" for value in (min(cell["counts"]), mean, max(cell["counts"]))),
-                f"{share:.2f}",
-                f"{sum(cell['counts']) / seconds:,.0f}",
-                f"{cell['p99'] * 1e3:,.1f}",
-                f"{cell['worst'] * 1e3:,.0f}",
-                str(cell["errors"]),
-            ]
-        )
-        if name.startswith("Sojourn"):
-            wanted = f"8 processes, {name.partition(', ')[2]}: none under half of the mean"
-            seen = f"least is {share:.2f} of the mean, {cell['errors']} failed"
-            section.verdicts.append(Verdict(wanted, seen, share >= 0.5 and not cell["errors"]))
+    section.tables.append(_processes_table(figures, seconds))
+
+
+def _processes_table(figures: dict[str, dict[str, Any]], seconds: float) -> Table:
+    rows = [
+        [
+            name.replace("raw", "raw sqlite3, busy wait"),
+            *(f"{value:,.0f}" for value in (min(cell["counts"]), cell["mean"], max(cell["counts"]))),
+            f"{cell['least_share']:.2f}",
+            f"{sum(cell['counts']) / seconds:,.0f}",
+            f"{cell['p99'] * 1e3:,.1f}",
+            f"{cell['worst'] * 1e3:,.0f}",
+            str(cell["errors"]),
+        ]
+        for name, cell in figures.items()
+    ]
     columns = ["payload B", "least", "mean", "most", "least/mean", "all/s", "p99 ms", "worst ms", "failed"]
-    title = f"SQLite: {PROCESSES} processes, transactions of each in {seconds:g} s"
-    section.tables.append(Table(title, columns, rows))
+    return Table(f"SQLite: {PROCESSES} processes, transactions of each in {seconds:g} s", columns, rows)
 
 
 def _in_processes(kind: str, path: str, level: str, seconds: float) -> dict[str, Any]:
@@ -238,9 +261,12 @@ def _in_processes(kind: str, path: str, level: str, seconds: float) -> dict[str,
             child.join(timeout=5)
             if child.is_alive():
                 child.terminate()
-    ordered = sorted(tally.latencies)
+    ordered = sorted(tally.latencies) or [float("nan")]
+    mean = sum(counts) / PROCESSES
     return {
         "counts": counts,
+        "mean": mean,
+        "least_share": min(counts) / mean if mean else 0.0,
         "p99": percentile(ordered, 0.99),
         "worst": ordered[-1],
         "errors": tally.errors,

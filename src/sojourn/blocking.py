@@ -128,12 +128,12 @@ class SessionManager:
         `OutcomeUnknown`."""
         return SessionBlock(self.engine, session_id)
 
-    def exclusive(self, session_id: str, *, wait: float = 2.0, hold: float = 10.0) -> SessionBlock:
+    def exclusive(self, session_id: str, *, wait: float = 2.0, hold: float = 10.0) -> ExclusiveBlock:
         """As `session`, with the session to yourself: others read, and their commits wait. ``wait`` seconds at most for
         the turn, else `SessionLeased`. The lease ends with the block, or after ``hold`` seconds if you are late: then
         another holder may come, and your commit raises `SessionLeased`. ``session.fence`` is a number that grows with
         each lease: hand it to systems that must refuse an older holder."""
-        return SessionBlock(self.engine, session_id, seconds(wait, "wait", zero=True), seconds(hold, "hold"))
+        return ExclusiveBlock(self.engine, session_id, seconds(wait, "wait", zero=True), seconds(hold, "hold"))
 
     def update(self, session_id: str, name: str, function: Callable[[Any], T]) -> T:
         """Change one field by a function of its current value (None where there is none), commit it now, and return the
@@ -226,21 +226,32 @@ class SessionManager:
 
 
 class SessionBlock:
-    """What `SessionManager.session` and `exclusive` return: to be entered with ``with``, once."""
+    """What `SessionManager.session` returns: to be entered with ``with``, once."""
 
-    __slots__ = ("_engine", "_hold", "_id", "_session", "_wait")
+    __slots__ = ("_engine", "_id", "_session")
 
-    def __init__(self, engine: AsyncSessionManager, session_id: str, wait: float = 0.0, hold: float = 0.0) -> None:
+    def __init__(self, engine: AsyncSessionManager, session_id: str) -> None:
         self._engine = engine
         self._id = session_id
-        self._wait = wait
-        self._hold = hold
 
     def __enter__(self) -> Session:
-        engine = self._engine
-        entering = engine.acquire(self._id, self._wait, self._hold) if self._hold else engine.require(self._id)
-        self._session = run(entering)
+        self._session = run(self._engine.require(self._id))
         return cast(Session, self._session)
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         run(self._engine.leave(self._session, failed=kind is not None))
+
+
+class ExclusiveBlock(SessionBlock):
+    """What `SessionManager.exclusive` returns."""
+
+    __slots__ = ("_hold", "_wait")
+
+    def __init__(self, engine: AsyncSessionManager, session_id: str, wait: float, hold: float) -> None:
+        super().__init__(engine, session_id)
+        self._wait = wait
+        self._hold = hold
+
+    def __enter__(self) -> Session:
+        self._session = run(self._engine.acquire(self._id, self._wait, self._hold))
+        return cast(Session, self._session)

@@ -54,9 +54,7 @@ def join(handle: str, secret: str) -> str:
 
 def split(session_id: object) -> tuple[str, str] | None:
     """The handle and the secret of a session id; None for anything that is not exactly the form of one."""
-    if not isinstance(session_id, str):
-        return None
-    found = _match_id(session_id)
+    found = _match_id(session_id) if isinstance(session_id, str) else None
     return None if found is None else (found[1], found[2])
 
 

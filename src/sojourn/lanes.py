@@ -13,6 +13,7 @@ its batch were made.
 
 from __future__ import annotations
 
+import os
 import random
 import threading
 import time
@@ -52,7 +53,6 @@ from .record import (
     Leased,
     Outcome,
     Record,
-    replace,
 )
 from .store import NO_CAP, Store
 from .waiting import Signal, Waiting
@@ -66,9 +66,13 @@ _PATIENCE: Final = 3  # conflicts before a leader starts to wait between attempt
 _KEPT: Final = (VERSIONS_KEPT - 1) * VERSION_BYTES
 
 
+_names = random.Random(urandom(32))  # noqa: S311 - names, not secrets; seeded anew in a forked child
+os.register_at_fork(after_in_child=lambda: _names.seed(urandom(32)))
+
+
 def mint_version() -> bytes:
     """A new version: 8 random bytes. It is a name, not a secret."""
-    return urandom(VERSION_BYTES)
+    return _names.getrandbits(8 * VERSION_BYTES).to_bytes(VERSION_BYTES, "big")
 
 
 class _State(Enum):
@@ -82,22 +86,13 @@ class _State(Enum):
 class Job:
     """One writer's commit: what it loaded, what it changed, and in the end what became of it."""
 
-    __slots__ = (
-        "amendment",
-        "base",
-        "batch",
-        "current",
-        "deadline",
-        "delta",
-        "error",
-        "fence",
-        "followers",
-        "result",
-        "signal",
-        "state",
-        "tried",
-        "values",
-    )
+    # What an uncontended job never sets stands on the class.
+    followers: list[Job] | None = None
+    signal: Signal | None = None
+    tried: bytes = b""
+    """The version under which it was last sent: it may have been made though nobody heard of it."""
+    result: Record | None = None
+    error: Exception | None = None
 
     def __init__(
         self, base: Record, delta: Delta | None, amendment: Amendment | None, deadline: float, fence: int = 0
@@ -111,14 +106,8 @@ class Job:
         self.current = base
         """The newest record that is known where this job leads."""
         self.batch: list[Job] = [self]
-        self.followers: list[Job] | None = None
-        self.signal: Signal | None = None
-        self.tried = b""
-        """The version under which it was last sent: it may have been made though nobody heard of it."""
         self.values: dict[str, bytes | None] = {}
         """The value of each field it touched, as it was right after this job."""
-        self.result: Record | None = None
-        self.error: Exception | None = None
 
     def finish(self, result: Record | None, error: Exception | None = None) -> None:
         self.result = result
@@ -178,10 +167,10 @@ class Lanes:
         """Make the commit if nobody else was there since the load, and without merging; None: somebody was, and
         `job.current` is the session as it is now. Otherwise as `commit`."""
         now = self._clock()
-        wanted, _, taken = self._fold(job.base, [job], now)
+        wanted, facts_told, taken = self._fold(job.base, [job], now)
         if not taken:
             return job.outcome()
-        outcome = await self._send(job.base, wanted, now, [], taken)
+        outcome = await self._send(job.base, wanted, now, facts_told, taken)
         if isinstance(outcome, (Conflict, Leased)):
             self.conflicts += 1
             job.current = outcome.record
@@ -256,10 +245,10 @@ class Lanes:
             if leader.fence and leader.current.fence != leader.fence:
                 _fail(batch, SessionLeased, "the lease ran out and another holder has the session: nothing was written")
                 return
-            wanted, overwritten, taken = self._fold(leader.current, batch, now)
+            wanted, told, taken = self._fold(leader.current, batch, now)
             if not taken:
                 return
-            outcome = await self._send(leader.current, wanted, now, overwritten, taken)
+            outcome = await self._send(leader.current, wanted, now, told, taken)
             if isinstance(outcome, (Conflict, Leased)):
                 leader.current = outcome.record
                 conflicts += 1
@@ -287,10 +276,11 @@ class Lanes:
         _fail(logins, TooManySessions, "the user has as many sessions as max_sessions_per_user allows: end one first")
         return len(logins) == len(taken)
 
-    def _fold(self, current: Record, batch: list[Job], now: float) -> tuple[Record, list[str], list[Job]]:
-        """Apply the jobs to a record, one after the other. A job that cannot be applied fails by itself."""
-        record = current
+    def _fold(self, current: Record, batch: list[Job], now: float) -> tuple[Record, tuple[Change, ...], list[Job]]:
+        """Apply the jobs to a record, one after the other: the record to commit, the facts that go with it, and the jobs
+        in it. A job that cannot be applied fails by itself."""
         version = mint_version()
+        record = current
         overwritten: list[str] = []
         taken: list[Job] = []
         for job in batch:
@@ -299,31 +289,35 @@ class Lanes:
                 continue
             try:
                 record = self._apply(record, job, now, overwritten)
-            except Exception as error:  # noqa: BLE001 - a job's own failure (its function may raise anything) is its own
+            except Exception as error:  # its function may raise anything, and it concerns nobody else
                 job.finish(None, error)
             else:
                 job.tried = version
                 taken.append(job)
         accessed_at = now if touch_due(current, now) else current.accessed_at
-        versions = version + current.versions[:_KEPT]
-        return replace(record, versions=versions, accessed_at=accessed_at), overwritten, taken
+        wanted = structs.replace(record, versions=version + current.versions[:_KEPT], accessed_at=accessed_at)
+        if not overwritten and wanted.secret_digest == current.secret_digest:
+            return wanted, (), taken
+        told = [facts.overwritten(wanted, path, now) for path in overwritten]
+        if wanted.secret_digest != current.secret_digest:
+            told.append(facts.rotated(wanted, now))
+        return wanted, tuple(told), taken
 
     def _apply(self, record: Record, job: Job, now: float, overwritten: list[str]) -> Record:
         """One job applied to a record."""
-        base = job.base
+        base, delta, wanted = job.base, job.delta, job.amendment
         if base.generation != record.generation:
             raise SessionGone("the session changed its user meanwhile: nothing was written")
-        if job.delta is not None:
-            if record.version == base.version and record.fields is base.fields:
-                job.values = job.delta.local  # nobody else was there: what is here is what it becomes
+        if delta is not None:
+            if record.fields is base.fields:
+                job.values = delta.local  # nobody else was there: what is here is what it becomes
             else:
-                merged = replay(self._codec, record.fields, job.delta)
+                merged = replay(self._codec, record.fields, delta)
                 if merged.overwritten and self._config.same_key == "refuse":
                     raise ConflictError(f"another writer changed {', '.join(merged.overwritten)}: nothing was written")
                 overwritten += merged.overwritten
                 job.values = merged.values
             record = self._with_values(record, job.values)
-        wanted = job.amendment
         if wanted is not None:
             if wanted.for_age and record.rotated_at != base.rotated_at:
                 wanted = structs.replace(wanted, secret_digest=None)  # a parallel request has just done it
@@ -344,33 +338,30 @@ class Lanes:
                 del fields[name]
         if size > self._config.max_session_bytes and size > record.size:
             raise TooLarge("the session", size, self._config.max_session_bytes, "max_session_bytes")
-        return replace(record, fields=fields, size=size)
+        return structs.replace(record, fields=fields, size=size)
 
     async def _send(
-        self, base: Record, wanted: Record, now: float, overwritten: list[str], taken: list[Job]
+        self, base: Record, wanted: Record, now: float, told: tuple[Change, ...], taken: list[Job]
     ) -> Outcome:
         """The compare-and-set. When its reply does not come, the same one again: made twice, it counts once."""
-        told = [facts.overwritten(wanted, path, now) for path in overwritten]
-        if wanted.secret_digest != base.secret_digest:
-            told.append(facts.rotated(wanted, now))
-        fence, facts_told, cap = taken[0].fence, tuple(told), self._cap
+        fence = taken[0].fence
+        commit, cap = self._store.commit, self._cap
         try:
-            return await repeated(
-                lambda: self._store.commit(base, wanted, now, fence=fence, facts=facts_told, cap=cap),
-                taken[0].deadline - time.monotonic(),
-            )
+            try:
+                return await commit(base, wanted, now, fence=fence, facts=told, cap=cap)
+            except OutcomeUnknown as unknown:
+                within = taken[0].deadline - time.monotonic()
+                return await repeated(
+                    lambda: commit(base, wanted, now, fence=fence, facts=told, cap=cap), within, unknown
+                )
         except StoreError as error:
             _fail(taken, type(error), str(error))
             raise
 
 
-async def repeated(send: Callable[[], Awaitable[T]], within: float) -> T:
-    """Send a write that is safe to repeat, and if its reply does not come, send it again, a few times within so many
-    seconds. Raises `OutcomeUnknown` if no reply ever came, and whatever else the first sending raises."""
-    try:
-        return await send()
-    except OutcomeUnknown as error:
-        unknown = error
+async def repeated(send: Callable[[], Awaitable[T]], within: float, unknown: OutcomeUnknown) -> T:
+    """Send again a write whose reply did not come, and that is safe to repeat: a few times, within so many seconds. Raises
+    `unknown` if no reply ever comes."""
     give_up = time.monotonic() + within
     for _ in range(_REPEATS - 1):
         if time.monotonic() > give_up:

@@ -26,6 +26,7 @@ from .config import SessionConfig, seconds
 from .errors import (
     ConfigurationError,
     ConflictError,
+    OutcomeUnknown,
     SessionLeased,
     SessionNotFound,
     SojournError,
@@ -39,7 +40,7 @@ from .lifecycle import Closing, CookieAction, closing, cookie_action
 from .opening import open_store
 from .policy import Shown, amend, is_over, rotation_due, settling_due, shown, touch_due
 from .record import Amendment, Cap, Change, ChangeKind, Delta, Record, Refused, Summary
-from .session import AsyncSession, BaseSession, Context, Presented
+from .session import AsyncSession, BaseSession, Context, Presented, check_sizes
 from .store import Stats, Store, World
 from .waiting import Signal, TaskWaiting, Waiting
 
@@ -121,16 +122,14 @@ class AsyncSessionManager:
         cannot be kept, and `TooManySessions` at the user's cap if that refuses.
         """
         session = self.new()
-        if data:
-            session.update(data)
         if user_id is not None:
             session.login(user_id)
         if label is not None:
             session.label = label
         if idle_timeout is not None or absolute_timeout is not None or persistent:
             session.set_timeouts(idle=idle_timeout, absolute=absolute_timeout, persistent=persistent)
-        await self._create(session, session.delta(), session.amendment)
-        return session.session_id
+        await self._create(session, self._codec.encode_all(data) if data else {}, session.amendment)
+        return ids.join(session.record.handle, session.secret)
 
     async def get_session(self, session_id: str) -> dict[str, Any] | None:
         """The session's fields as a plain dict that shares nothing with the store; None if it is unknown, malformed,
@@ -138,8 +137,8 @@ class AsyncSessionManager:
         session = await self.open(session_id)
         if session is None:
             return None
-        if session.secret:
-            await self._touch_if_due(session)
+        if session.secret and touch_due(session.record, session.loaded_at):
+            await self._touch(session)
         return {name: session[name] for name in session}
 
     async def is_session_active(self, session_id: str) -> bool:
@@ -161,12 +160,12 @@ class AsyncSessionManager:
         `OutcomeUnknown`."""
         return AsyncSessionBlock(self, session_id)
 
-    def exclusive(self, session_id: str, *, wait: float = 2.0, hold: float = 10.0) -> AsyncSessionBlock:
+    def exclusive(self, session_id: str, *, wait: float = 2.0, hold: float = 10.0) -> AsyncExclusiveBlock:
         """As `session`, with the session to yourself: others read, and their commits wait. ``wait`` seconds at most for
         the turn, else `SessionLeased`. The lease ends with the block, or after ``hold`` seconds if you are late: then
         another holder may come, and your commit raises `SessionLeased`. ``session.fence`` is a number that grows with
         each lease: hand it to systems that must refuse an older holder."""
-        return AsyncSessionBlock(self, session_id, seconds(wait, "wait", zero=True), seconds(hold, "hold"))
+        return AsyncExclusiveBlock(self, session_id, seconds(wait, "wait", zero=True), seconds(hold, "hold"))
 
     async def update(self, session_id: str, name: str, function: Callable[[Any], T]) -> T:
         """Change one field by a function of its current value (None where there is none), commit it now, and return the
@@ -353,12 +352,13 @@ class AsyncSessionManager:
         now = self._clock()
         if record is None or is_over(record, now):
             return self.refuse(handle, Presented.UNKNOWN, kind=kind)
+        make = kind or self._session_class
         if not secret:
-            return self._session(record, "", now, kind=kind)
+            return make(self._context, record, "", now, Presented.NOTHING)
         seen = shown(record, ids.digest(secret), now)
         if seen is Shown.DEAD:
             return self.refuse(handle, Presented.SUPERSEDED, kind=kind)
-        session = self._session(record, secret, now, Presented.LIVE, kind)
+        session = make(self._context, record, secret, now, Presented.LIVE)
         if record.previous is not None and settling_due(record, seen):
             session.settle_secret()
         return session
@@ -370,9 +370,9 @@ class AsyncSessionManager:
     async def finish_response(self, session: BaseSession) -> tuple[Closing, CookieAction]:
         """As `finish`, where the client can be sent another id, so that the secret may be replaced for age; and the session
         object goes on."""
-        if session.presented is Presented.LIVE and not session.ended and not session.rotated:
-            if rotation_due(session.record, session.loaded_at, self.config.rotate_after):
-                session.rotate_for_age()
+        untouched = session.presented is Presented.LIVE and not session.ended and not session.rotated
+        if untouched and rotation_due(session.record, session.loaded_at, self.config.rotate_after):
+            session.rotate_for_age()
         delta, amendment = session.delta(), session.amendment
         done = await self._carry_out(session, delta, amendment)
         action = cookie_action(session, done)
@@ -386,7 +386,7 @@ class AsyncSessionManager:
         if delta is None and amendment is None:
             return
         if session.is_new:
-            await self._create(session, delta, amendment)
+            await self._create(session, _first_fields(delta), amendment)
         else:
             await self._commit(session, delta, amendment)
         session.rebase(delta, amendment)
@@ -415,17 +415,21 @@ class AsyncSessionManager:
         """The end of a block: commit, unless it failed; give a lease back in the same step."""
         try:
             if session.fence and not session.ended:
-                if failed:
-                    session = self._lease_only(session)
-                session.give_back()
+                await self._give_back(session, failed=failed)
+            elif not failed and not (session.untouched and not touch_due(session.record, session.loaded_at)):
                 await self.finish(session)
-            elif not failed:
-                await self.finish(session)
-        except SessionLeased:
-            if not failed:
-                raise
         finally:
             session.close()
+
+    async def _give_back(self, session: BaseSession, *, failed: bool) -> None:
+        if failed:
+            session.discard()
+        session.give_back()
+        try:
+            await self.finish(session)
+        except SessionLeased:
+            if not failed:  # else the block's own exception tells more
+                raise
 
     # --- Parts ---------------------------------------------------------------------------------------------------
 
@@ -443,21 +447,15 @@ class AsyncSessionManager:
     ) -> BaseSession:
         return (kind or self._session_class)(self._context, record, secret, now, presented)
 
-    def _lease_only(self, session: BaseSession) -> BaseSession:
-        """A session object with the same lease and none of the changes."""
-        session.close()
-        clean = self._session(session.record, session.secret, self._clock())
-        clean.fence = session.fence
-        return clean
-
     async def _carry_out(self, session: BaseSession, delta: Delta | None, amendment: Amendment | None) -> Closing:
         done = closing(session, delta, amendment)
         if done is Closing.TOUCH:
-            await self._touch_if_due(session)
+            if touch_due(session.record, session.loaded_at):
+                await self._touch(session)
         elif done is Closing.COMMIT:
             await self._commit(session, delta, amendment)
         elif done is Closing.CREATE:
-            await self._create(session, delta, amendment)
+            await self._create(session, _first_fields(delta), amendment)
         elif done is Closing.END:
             self.tell(await self.store.end([session.record.handle], "ended", self._clock()))
         elif done is Closing.DROP:
@@ -483,16 +481,19 @@ class AsyncSessionManager:
         session.committed(record)
         return None
 
-    async def _create(self, session: BaseSession, delta: Delta | None, amendment: Amendment | None) -> None:
+    async def _create(self, session: BaseSession, fields: dict[str, bytes], amendment: Amendment | None) -> None:
         now = self._clock()
-        fields = {} if delta is None else {name: data for name, data in delta.local.items() if data is not None}
+        check_sizes(fields, self.config)
         size = sum(map(len, fields)) + sum(map(len, fields.values()))
         if size > self.config.max_session_bytes:
             raise TooLarge("the session", size, self.config.max_session_bytes, "max_session_bytes")
         record = session.first_record(now, mint_version(), fields, size)
         if amendment is not None:
             record = amend(record, amendment, now, self.config)
-        outcome = await repeated(lambda: self.store.create(record, now, self._cap), self.config.deadline)
+        try:
+            outcome = await self.store.create(record, now, self._cap)
+        except OutcomeUnknown as unknown:
+            outcome = await repeated(lambda: self.store.create(record, now, self._cap), self.config.deadline, unknown)
         if isinstance(outcome, Refused):
             raise TooManySessions("the user has as many sessions as max_sessions_per_user allows: end one first")
         session.committed(record)
@@ -500,15 +501,14 @@ class AsyncSessionManager:
             self.tell(outcome.facts)
         await self._sweep_if_due()
 
-    async def _touch_if_due(self, session: BaseSession) -> None:
+    async def _touch(self, session: BaseSession) -> None:
         """Record activity. If the store cannot write, a reader is still served: the session may end a little early."""
         record, now = session.record, session.loaded_at
-        if touch_due(record, now):
-            try:
-                await self.store.touch(record.handle, record.generation, now, now)
-            except StoreError as error:
-                self.counts["untouched"] += 1
-                log.warning("activity of session %s could not be recorded: %s", record.handle, error)
+        try:
+            await self.store.touch(record.handle, record.generation, now, now)
+        except StoreError as error:
+            self.counts["untouched"] += 1
+            log.warning("activity of session %s could not be recorded: %s", record.handle, error)
 
     async def _sweep_if_due(self) -> None:
         """Where no cleaner runs, creations remove the dead, a bounded number each: what is born pays for who died."""
@@ -538,24 +538,40 @@ class AsyncSessionManager:
 
 
 class AsyncSessionBlock:
-    """What `AsyncSessionManager.session` and `exclusive` return: to be entered with ``async with``, once."""
+    """What `AsyncSessionManager.session` returns: to be entered with ``async with``, once."""
 
-    __slots__ = ("_hold", "_id", "_manager", "_session", "_wait")
+    __slots__ = ("_id", "_manager", "_session")
 
-    def __init__(self, manager: AsyncSessionManager, session_id: str, wait: float = 0.0, hold: float = 0.0) -> None:
+    def __init__(self, manager: AsyncSessionManager, session_id: str) -> None:
         self._manager = manager
         self._id = session_id
-        self._wait = wait
-        self._hold = hold
 
     async def __aenter__(self) -> AsyncSession:
-        manager = self._manager
-        entering = manager.acquire(self._id, self._wait, self._hold) if self._hold else manager.require(self._id)
-        self._session = await entering
+        self._session = await self._manager.require(self._id)
         return cast(AsyncSession, self._session)
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
         await self._manager.leave(self._session, failed=kind is not None)
+
+
+class AsyncExclusiveBlock(AsyncSessionBlock):
+    """What `AsyncSessionManager.exclusive` returns."""
+
+    __slots__ = ("_hold", "_wait")
+
+    def __init__(self, manager: AsyncSessionManager, session_id: str, wait: float, hold: float) -> None:
+        super().__init__(manager, session_id)
+        self._wait = wait
+        self._hold = hold
+
+    async def __aenter__(self) -> AsyncSession:
+        self._session = await self._manager.acquire(self._id, self._wait, self._hold)
+        return cast(AsyncSession, self._session)
+
+
+def _first_fields(delta: Delta | None) -> dict[str, bytes]:
+    """The fields of a session that is created from what was put into it."""
+    return {} if delta is None else {name: data for name, data in delta.local.items() if data is not None}
 
 
 def _handle_of(session_id: str | None) -> str | None:

@@ -108,12 +108,11 @@ def guard(current: Record | None, base: Record, wanted: Record, now: float, fenc
     """
     if current is None:
         return Gone()
-    if current.knows(wanted.version):
+    unchanged = current.version == base.version
+    if not unchanged and current.knows(wanted.version):
         return Committed(current)
     if current.generation != base.generation or is_over(current, now):
         return Gone()
     if fence != current.fence if fence else current.leased_until > now:
         return Leased(current)
-    if current.version != base.version:
-        return Conflict(current)
-    return None
+    return None if unchanged else Conflict(current)

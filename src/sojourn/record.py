@@ -21,14 +21,14 @@ from .ids import Handle
 
 __all__ = [
     "KEEP",
-    "VERSION_BYTES",
     "VERSIONS_KEPT",
+    "VERSION_BYTES",
     "Amendment",
     "Assign",
     "Cap",
-    "Changed",
     "Change",
     "ChangeKind",
+    "Changed",
     "Committed",
     "Conflict",
     "Delta",
@@ -107,8 +107,10 @@ class Record(Struct, frozen=True, gc=False, array_like=True):
 
     def knows(self, version: bytes) -> bool:
         """Whether this commit is among the last 16 of this record."""
-        kept = self.versions
-        return any(kept[at : at + VERSION_BYTES] == version for at in range(0, len(kept), VERSION_BYTES))
+        at = self.versions.find(version)
+        while at > 0 and at % VERSION_BYTES:  # found across two versions, which is no version
+            at = self.versions.find(version, at + 1)
+        return at >= 0
 
 
 class Assign(Struct, frozen=True, gc=False):
@@ -170,7 +172,7 @@ class Amendment(Struct, frozen=True, kw_only=True):
     idle_timeout: float | None = None
     absolute_timeout: float | None = None
     persistent: bool | None = None
-    label: str | None | _Keep = KEEP
+    label: str | _Keep | None = KEEP
     settled: bool = False
     """The newest secret was seen for the first time."""
     lease_for: float | None = None

@@ -10,7 +10,7 @@ need a session object each, and the engine merges what they do.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from datetime import timedelta
 from enum import Enum
 from typing import Any, Final
@@ -24,7 +24,7 @@ from .errors import DamagedRecord, SessionClosed, TooLarge, UnsupportedValue
 from .ids import Handle
 from .record import KEEP, Amendment, Assign, Changed, Delta, Op, Record, Unset, Update, replace
 
-__all__ = ["AsyncSession", "BaseSession", "Context", "Phase", "Presented", "Session"]
+__all__ = ["AsyncSession", "BaseSession", "Context", "Phase", "Presented", "Session", "check_sizes"]
 
 _ASSIGNED: Final = Assign(b"")  # stands in the trace of a field until its value, which may yet be mutated, is encoded
 
@@ -68,47 +68,27 @@ class BaseSession(MutableMapping[str, Any]):
     its block or response every use raises `SessionClosed`.
     """
 
-    __slots__ = (
-        "_amendment",
-        "_codec",
-        "_config",
-        "_context",
-        "_fields",
-        "_lent",
-        "_ops",
-        "_phase",
-        "_record",
-        "_secret",
-        "_sent",
-        "_shown",
-        "_values",
-        "accessed",
-        "fence",
-        "loaded_at",
-        "presented",
-    )
+    # What most sessions never set stands on the class: a session is made for each request, and should be cheap.
+    _amendment: Amendment | None = None
+    _phase: Phase | None = None  # None is "open": the test on the hot path is then the cheapest there is
+    _sent: Mapping[str, tuple[list[Op], int]] = {}  # noqa: RUF012 - never changed, only replaced
+    accessed: bool = False
+    """Whether anybody looked into it."""
+    fence: int = 0
+    """The number of the lease that this object holds; 0: none."""
 
     def __init__(self, context: Context, record: Record, secret: str, now: float, presented: Presented) -> None:
         self._context = context
-        self._codec = context.codec
-        self._config = context.config
         self._record = record
         self._fields = record.fields
         self._secret = self._shown = secret
         self._values: dict[str, Any] = {}
         self._lent: dict[str, bytes] = {}  # mutable values that were handed out, with the bytes they are compared to
-        self._ops: dict[str, list[Op]] = {}
-        self._sent: dict[str, tuple[list[Op], int]] = {}  # how much of each trace is in the delta that was taken last
-        self._amendment: Amendment | None = None
-        self._phase: Phase | None = None  # None is "open": the test on the hot path is then the cheapest there is
-        self.presented = presented
-        """What the id was that a client presented."""
+        self._ops: dict[str, list[Op]] = {}  # what was done to each field; in `_sent`: how much of it was committed
         self.loaded_at = now
         """When it was loaded, in Unix seconds."""
-        self.accessed = False
-        """Whether anybody looked into it."""
-        self.fence = 0
-        """The number of the lease that this object holds; 0: none."""
+        self.presented = presented
+        """What the id was that a client presented."""
 
     # --- The mapping ---------------------------------------------------------------------------------------------
 
@@ -123,7 +103,7 @@ class BaseSession(MutableMapping[str, Any]):
             raise KeyError(name)  # deleted here
         data = self._fields[name]
         try:
-            value = values[name] = self._codec.decode(name, data)
+            value = values[name] = self._context.codec.decode(name, data)
         except ValueError as error:
             raise DamagedRecord(self._record.handle, f"the field {name!r} cannot be decoded: {error}") from error
         if type(value) not in ATOMS:
@@ -136,8 +116,8 @@ class BaseSession(MutableMapping[str, Any]):
         self.accessed = True
         if type(name) is not str:
             raise UnsupportedValue(repr(name), "the name of a field is a string")
-        if type(value) not in ATOMS:
-            self._codec.encode(name, value)  # refused here, where the traceback shows who did it
+        if type(value) not in ATOMS and not self._context.codec.accepts(value):
+            self._context.codec.encode(name, value)  # refused here, where the traceback shows who did it
         self._values[name] = value
         self._lent.pop(name, None)
         self._ops[name] = [_ASSIGNED]
@@ -200,7 +180,7 @@ class BaseSession(MutableMapping[str, Any]):
 
     def to_dict(self) -> dict[str, Any]:
         """A plain dict of all fields, which shares nothing with the session."""
-        return {name: self._codec.decode(name, self._codec.encode(name, self[name])) for name in self}
+        return {name: self._context.codec.decode(name, self._context.codec.encode(name, self[name])) for name in self}
 
     def __repr__(self) -> str:
         state = "" if self._phase is None else f", {self._phase.value}"
@@ -351,6 +331,11 @@ class BaseSession(MutableMapping[str, Any]):
         return self._amendment
 
     @property
+    def untouched(self) -> bool:
+        """Whether nothing was done that could ask for a commit: a quick test for the many sessions that are only read."""
+        return not self._lent and not self._ops and self._amendment is None and self._phase is None
+
+    @property
     def rotated(self) -> bool:
         """Whether the client must be sent another id than it showed."""
         return self._secret != self._shown
@@ -379,7 +364,7 @@ class BaseSession(MutableMapping[str, Any]):
             authenticated_at=now,
             rotated_at=now,
             accessed_at=now,
-            ends_at=now + self._config.absolute_timeout,
+            ends_at=now + self._context.config.absolute_timeout,
             fields=fields,
             size=size,
         )
@@ -389,7 +374,7 @@ class BaseSession(MutableMapping[str, Any]):
         lent, traces = self._lent, self._ops
         if not lent and not traces:
             return None
-        encode = self._codec.encode
+        encode = self._context.codec.encode
         ops: dict[str, tuple[Op, ...]] = {}
         local: dict[str, bytes | None] = {}
         for name, trace in traces.items():
@@ -407,9 +392,7 @@ class BaseSession(MutableMapping[str, Any]):
         if not ops:
             return None
         self._sent = {name: (trace, len(trace)) for name, trace in traces.items()}
-        for name, value in local.items():
-            if value is not None and len(value) > self._config.max_field_bytes:
-                raise TooLarge(f"the field {name!r}", len(value), self._config.max_field_bytes, "max_field_bytes")
+        check_sizes(local, self._context.config)
         return Delta(self._fields, ops, local)
 
     def committed(self, record: Record) -> None:
@@ -459,7 +442,7 @@ class BaseSession(MutableMapping[str, Any]):
     def _identify(self) -> None:
         """Give a new session its handle and its secret, as soon as somebody asks for either."""
         if not self._record.handle:
-            self._record = replace(self._record, handle=ids.mint_handle(self._config.handle_form, self.loaded_at))
+            self._record = replace(self._record, handle=ids.mint_handle(self._context.config.handle_form, self.loaded_at))
             self._secret = ids.mint_secret()
 
     def _amend(self, **changes: Any) -> None:
@@ -477,11 +460,11 @@ class BaseSession(MutableMapping[str, Any]):
         trace = self._ops.setdefault(name, [])
         before = self._lent.pop(name, None)
         if trace and trace[-1] is _ASSIGNED:
-            trace[-1] = Assign(self._codec.encode(name, current))
-        elif before is not None and (now := self._codec.encode(name, current)) != before:
+            trace[-1] = Assign(self._context.codec.encode(name, current))
+        elif before is not None and (now := self._context.codec.encode(name, current)) != before:
             trace.append(Changed(before, now))
         value = function(current)
-        data = self._codec.encode(name, value)
+        data = self._context.codec.encode(name, value)
         trace.append(Update(function))
         self._values[name] = value
         self._lent[name] = data
@@ -492,10 +475,15 @@ class BaseSession(MutableMapping[str, Any]):
         raise SessionClosed("this session object was used after its block or response: load the session anew")
 
 
+def check_sizes(fields: Mapping[str, bytes | None], config: SessionConfig) -> None:
+    """`TooLarge` if one of these fields is."""
+    for name, data in fields.items():
+        if data is not None and len(data) > config.max_field_bytes:
+            raise TooLarge(f"the field {name!r}", len(data), config.max_field_bytes, "max_field_bytes")
+
+
 class Session(BaseSession):
     """The session that a `SessionManager` hands out."""
-
-    __slots__ = ()
 
     def save(self) -> None:
         """Commit what changed so far, now; the block goes on. Nothing happens if nothing changed. Raises
@@ -507,8 +495,6 @@ class Session(BaseSession):
 
 class AsyncSession(BaseSession):
     """The session that an `AsyncSessionManager` hands out."""
-
-    __slots__ = ()
 
     async def save(self) -> None:
         """Commit what changed so far, now; the block goes on. Nothing happens if nothing changed. Raises

@@ -32,7 +32,7 @@ __all__ = ["FlaskSession", "SojournSessionInterface"]
 log = logging.getLogger("sojourn")
 
 
-class FlaskSession(Session, SessionMixin):  # type: ignore[misc]  # the mixin declares as attributes what we compute
+class FlaskSession(Session, SessionMixin):
     """A `Session` with the attributes that Flask's users know. There is no need to set ``modified``: it is told from the
     values."""
 
@@ -55,7 +55,7 @@ class FlaskSession(Session, SessionMixin):  # type: ignore[misc]  # the mixin de
         return self.is_new
 
     @property
-    def modified(self) -> bool:
+    def modified(self) -> bool:  # type: ignore[override]  # mypy reads Session's, which has no setter
         """Whether there is something to commit. Setting it is allowed, as Flask's users do, and has no effect."""
         return super().modified
 

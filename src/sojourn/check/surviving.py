@@ -21,7 +21,7 @@ __all__ = ["DURABILITY", "INTEGRITY", "TIDINESS", "WRITER"]
 WRITER: Final = (sys.executable, "-m", "sojourn.check.writer")
 """The child. Its first line of input is the URL, its second the session id: a command line is for all to read."""
 
-_KILL_AFTER: Final = (20, 50, 90)  # acknowledged writes, then the kill: one child each
+_KILL_AFTER: Final = (40, 120, 250)  # acknowledged writes, then the kill: one child each
 _GIVE_UP: Final = 20.0  # seconds for a child
 
 

@@ -11,7 +11,6 @@ and writes run in a thread.
 from __future__ import annotations
 
 import logging
-import sqlite3
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from sqlite3 import Connection

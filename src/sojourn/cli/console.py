@@ -1,0 +1,233 @@
+"""The documents of the command line as tables and trees, for people. Needs the extra ``[cli]``.
+
+One function for each command, of the command's name. Rules: whatever comes from a store is foreign text, shown without
+markup and with control characters spelled out; times are relative, sizes rounded; nothing is cut short when the
+output is not a terminal.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from ..errors import MissingExtra
+from .humane import ago, duration, plural, safe, size, until
+
+try:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
+    from rich.table import Table
+    from rich.text import Text
+    from rich.tree import Tree
+except ImportError as error:
+    raise MissingExtra("showing tables (--json does without)", "cli") from error
+
+__all__ = ["check", "end", "end_user", "list", "progress", "purge", "show", "stats"]
+
+_WIDE: Final = 200  # columns where nobody's terminal sets a limit
+_MOST_MEMBERS: Final = 30  # members of a value that are shown
+_LONGEST_TEXT: Final = 300  # and characters of a text
+
+
+def _console() -> Console:
+    console = Console(markup=False, highlight=False, emoji=False)
+    return console if console.is_terminal else Console(markup=False, highlight=False, emoji=False, width=_WIDE)
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False)
+    for column in columns:
+        table.add_column(column)
+    return table
+
+
+def _or_dash(text: str | None) -> Text:
+    return Text("–", style="dim") if text is None else Text(safe(text))
+
+
+def list(document: dict[str, Any]) -> None:  # noqa: A001 - the command's name
+    """A row for each session, the latest seen first."""
+    console, now = _console(), time.time()
+    sessions = document["sessions"]
+    if not sessions:
+        console.print(Text(f"No live sessions in {safe(document['store'])}."))
+        return
+    table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False)
+    table.add_column("handle", style="cyan", no_wrap=True, overflow="fold")
+    for name in ("user", "label", "created", "last seen", "expires"):
+        table.add_column(name, overflow="fold")
+    table.add_column("size", justify="right", no_wrap=True)
+    for row in sorted(sessions, key=lambda row: -row["last_accessed_at"]):
+        table.add_row(
+            row["handle"],
+            _or_dash(row["user_id"]),
+            _or_dash(row["label"]),
+            ago(row["created_at"], now),
+            ago(row["last_accessed_at"], now),
+            until(row["expires_at"], now),
+            size(row["size"]),
+        )
+    console.print(table)
+    console.print(Text(f"{plural(len(sessions), 'live session')} in {safe(document['store'])}", style="dim"))
+    if document["more"]:
+        last = max(row["handle"] for row in sessions)
+        console.print(Text(f"There are more: --after={last} shows the next, --limit=N more at once.", style="yellow"))
+
+
+def show(document: dict[str, Any]) -> None:
+    """A tree: metadata, then fields with types and sizes."""
+    now = time.time()
+    tree = Tree(Text.assemble("session ", (document["handle"], "bold cyan")), guide_style="dim")
+    for name, text in _metadata(document, now):
+        tree.add(Text.assemble((f"{name:<11}", "dim"), text))
+    count = plural(len(document["fields"]), "field")
+    fields = tree.add(Text.assemble((count, "bold"), (f"  {size(document['size'])}", "dim")))
+    for field in document["fields"]:
+        _add_field(fields, field)
+    _console().print(tree)
+
+
+def _metadata(document: dict[str, Any], now: float) -> Iterator[tuple[str, Text]]:
+    yield "user", _or_dash(document["user_id"])
+    yield "label", _or_dash(document["label"])
+    yield "created", _moment(document["created_at"], ago(document["created_at"], now))
+    if document["user_id"] is not None:
+        yield "signed in", _moment(document["authenticated_at"], ago(document["authenticated_at"], now))
+    yield "new secret", _moment(document["rotated_at"], ago(document["rotated_at"], now))
+    yield "last seen", _moment(document["last_accessed_at"], ago(document["last_accessed_at"], now))
+    idle = duration(document["idle_timeout"])
+    yield "expires", _moment(document["expires_at"], f"{until(document['expires_at'], now)}, after {idle} without activity")
+    yield "at latest", _moment(document["ends_at"], until(document["ends_at"], now))
+    yield "cookie", Text("outlives the browser" if document["persistent"] else "ends with the browser")
+
+
+def _moment(at: float, words: str) -> Text:
+    clock = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
+    return Text.assemble(words, (f"  ({clock})", "dim"))
+
+
+def _add_field(tree: Tree, field: dict[str, Any]) -> None:
+    if field["problem"] is not None:
+        tree.add(Text.assemble((safe(field["name"]), "bold"), (f"  {size(field['size'])}  ", "dim"), (field["problem"], "red")))
+        return
+    title = Text.assemble((safe(field["name"]), "bold"), (f"  {field['type']}, {size(field['size'])}", "dim"))
+    _add_value(tree, title, field["value"])
+
+
+def _add_value(tree: Tree, title: Text, value: Any) -> None:
+    """A value beside its title, or its members below it."""
+    if not isinstance(value, (dict, _LIST)) or not value:
+        tree.add(Text.assemble(title, "  ", (_literal(value), "green")))
+        return
+    branch = tree.add(title)
+    members = value.items() if isinstance(value, dict) else enumerate(value)
+    for at, (key, member) in enumerate(members):
+        if at == _MOST_MEMBERS:
+            branch.add(Text(f"… {len(value) - at:,} more (--json shows all)", style="dim"))
+            break
+        _add_value(branch, Text(safe(key) if isinstance(key, str) else f"[{key}]"), member)
+
+
+def _literal(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
+    return safe(text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}… ({len(text):,} characters)")
+
+
+def end(document: dict[str, Any]) -> None:
+    """One line."""
+    was_over = document["reason"] == "expired"
+    words = "had expired by itself, and is removed" if was_over else "is ended, for good"
+    _console().print(Text(f"Session {document['handle']} {words}."))
+
+
+def end_user(document: dict[str, Any]) -> None:
+    """One line."""
+    ended = plural(document["ended"], "session")
+    _console().print(Text(f"Ended {ended} of user {safe(document['user_id'])}."))
+
+
+def purge(document: dict[str, Any]) -> None:
+    """One line."""
+    _console().print(Text(f"Removed {plural(document['removed'], 'dead session')}."))
+
+
+def stats(document: dict[str, Any]) -> None:
+    """A few lines."""
+    table = Table.grid(padding=(0, 2))
+    table.add_row(Text("store", style="dim"), Text(safe(document["store"])))
+    table.add_row(Text("sessions", style="dim"), Text(f"{document['sessions']:,}, dead ones not yet purged included"))
+    table.add_row(Text("space", style="dim"), _or_dash(None if document["bytes"] is None else size(document["bytes"])))
+    level = f"{document['durability']}: an acknowledged write {_SURVIVES[document['durability']]}"
+    table.add_row(Text("durability", style="dim"), Text(level))
+    _console().print(table)
+
+
+_LIST: Final = type([])  # the name `list` is a command here
+_SURVIVES: Final = {
+    "memory": "dies with the process",
+    "process": "survives kill -9, and not always a power cut",
+    "power": "survives a power cut",
+    "replicated": "survives the loss of the primary",
+}
+
+
+# --- The check ---------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def progress(steps: int) -> Iterator[Callable[[Any], None]]:
+    """A bar of so many steps, while the check runs. What it yields is called before each."""
+    columns = (SpinnerColumn(), BarColumn(bar_width=24), MofNCompleteColumn(), TextColumn("{task.description}", markup=False))
+    with Progress(*columns, console=_console(), transient=True) as bar:
+        task = bar.add_task("", total=steps)
+        begun: _Counted = _Counted()
+
+        def starting(promise: Any) -> None:
+            bar.update(task, description=promise.says, completed=begun.next() - 1)
+
+        yield starting
+
+
+class _Counted:
+    def __init__(self) -> None:
+        self._count = 0
+
+    def next(self) -> int:
+        self._count += 1
+        return self._count
+
+
+def check(document: dict[str, Any]) -> None:
+    """A row for each promise, and the verdict."""
+    console = _console()
+    table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False)
+    table.add_column("")
+    table.add_column("promise", overflow="fold")
+    table.add_column("what was done", style="dim", overflow="fold")
+    table.add_column("found", overflow="fold")
+    for row in document["promises"]:
+        mark, style = _MARKS[row["kept"]]
+        found = Text(safe(row["figures"]))
+        if row["problem"]:
+            found.append(f"\n{safe(row['problem'])}", style="red")
+        table.add_row(Text(mark, style=style), row["promise"], row["done"], found)
+    console.print(table)
+    if document["note"]:
+        console.print(Text(safe(document["note"]), style="dim"))
+    console.print(_verdict(document))
+
+
+_MARKS: Final = {True: ("✓", "bold green"), False: ("✗", "bold red"), None: ("–", "dim")}
+
+
+def _verdict(document: dict[str, Any]) -> Text:
+    judged = [row["kept"] for row in document["promises"] if row["kept"] is not None]
+    where = f" by {safe(document['store'])} ({document['durability']}), in {document['seconds']:.1f} s"
+    if document["kept"]:
+        return Text.assemble((f"All {len(judged)} promises kept", "bold green"), where)
+    broken = judged.count(False)
+    return Text.assemble((f"{broken} of {len(judged)} promises broken", "bold red"), where)

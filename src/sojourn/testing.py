@@ -1,0 +1,1104 @@
+"""For tests: a hand-set clock, and the contract of `sojourn.store` as tests. For ours, and for authors of stores.
+
+A store's tests are a subclass of `StoreContract` that says how to open the store. Each method is one sentence of the
+contract, written once as a coroutine over the store's operations; it runs in the world that the class names::
+
+    from sojourn.testing import DurableStoreContract
+
+    class TestMyStore(DurableStoreContract):
+        world = "blocking"                      # and another class with "async", if the store serves both
+
+        @pytest.fixture(autouse=True)
+        def _place(self, tmp_path):
+            self.path = tmp_path / "sessions"
+
+        def open(self):
+            return MyStore(self.path, world=self.world)
+
+It needs no pytest: any runner that calls methods named ``test_...`` on a fresh instance will do. With pytest, call
+``pytest.register_assert_rewrite("sojourn.testing")`` in a ``conftest.py`` to see values where an assertion fails.
+"""
+# ruff: noqa: S101, PLR2004 - these are tests: they assert
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import Counter
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from datetime import timedelta
+from itertools import count, product
+from typing import Any, ClassVar, Final, TypeVar
+from urllib.parse import quote
+
+from . import facts, ids
+from .blocking import run
+from .config import SessionConfig
+from .errors import StoreUnavailable
+from .policy import GRACE, guard, is_over
+from .record import (
+    VERSION_BYTES,
+    VERSIONS_KEPT,
+    Cap,
+    Change,
+    Committed,
+    Conflict,
+    Gone,
+    Leased,
+    Outcome,
+    Previous,
+    Record,
+    Refused,
+    replace,
+)
+from .store import Store, World
+
+__all__ = ["NOW", "Clock", "DurableStoreContract", "StoreContract", "successor"]
+
+T = TypeVar("T")
+
+NOW: Final = 1_750_000_000.0
+"""The time at which tests begin, in Unix seconds."""
+
+_CONFIG: Final = SessionConfig()
+_number = count(1)
+
+
+class Clock:
+    """A clock that stands still until it is told otherwise. Hand it to a manager as ``clock``."""
+
+    def __init__(self, now: float = NOW) -> None:
+        self.now = now
+        """The time it shows, in Unix seconds. May be set."""
+
+    def __call__(self) -> float:
+        return self.now
+
+    def advance(self, by: float | timedelta) -> None:
+        """Let so many seconds pass."""
+        self.now += by.total_seconds() if isinstance(by, timedelta) else by
+
+
+def _version() -> bytes:
+    return next(_number).to_bytes(VERSION_BYTES, "big")
+
+
+def new_record(*, at: float = NOW, handle: str = "", idle: float = 1000.0, lasts: float = 10_000.0, **given: Any) -> Record:
+    """A record of a session that was created at this time. `idle` seconds after its last activity it is over (a tenth of
+    them are the touch interval), and `lasts` seconds after its creation."""
+    fields: dict[str, bytes] = given.pop("fields", {"name": b"\xa3Ada"})
+    whole = {
+        "handle": handle or ids.mint_handle(),
+        "secret_digest": ids.digest(ids.mint_secret()),
+        "versions": _version(),
+        "user_id": None,
+        "created_at": at,
+        "authenticated_at": at,
+        "rotated_at": at,
+        "accessed_at": at,
+        "idle_timeout": idle * 0.9,
+        "touch_interval": idle * 0.1,
+        "ends_at": at + lasts,
+        "size": sum(map(len, fields)) + sum(map(len, fields.values())),
+        "fields": fields,
+    }
+    return Record(**(whole | given))
+
+
+def successor(base: Record, **changes: Any) -> Record:
+    """What a writer would commit who loaded `base`: the record with these changes, under a new version."""
+    versions = _version() + base.versions[: (VERSIONS_KEPT - 1) * VERSION_BYTES]
+    return replace(base, **({"versions": versions} | changes))
+
+
+def _proves(check: Callable[[Any, Store], Awaitable[None]]) -> Callable[[Any], None]:
+    """Make a test of a coroutine: open the store, run it in the world of the class, close the store."""
+
+    def test(self: StoreContract) -> None:
+        self.run(check)
+
+    test.__name__ = test.__qualname__ = check.__name__  # not functools.wraps: pytest would take `store` for a fixture
+    test.__doc__ = check.__doc__
+    return test
+
+
+class StoreContract:
+    """The contract of a store, as tests. Subclass it, and say how to open yours."""
+
+    world: ClassVar[World] = "blocking"
+    """Which callers these tests play: "blocking" or "async"."""
+
+    def open(self) -> Store:
+        """Open the store: empty the first time. A store that outlives its process finds what it held when it is opened
+        again within the same test."""
+        raise NotImplementedError("say how to open your store")
+
+    def run(self, check: Callable[[Any, Store], Awaitable[None]]) -> None:
+        """Run one check on a store that is opened for it and closed after it."""
+
+        async def whole() -> None:
+            store = self.open()
+            try:
+                await check(self, store)
+            finally:
+                await store.close()
+
+        if self.world == "blocking":
+            run(whole())
+        else:
+            asyncio.run(whole())
+
+    async def together(self, operations: Iterable[Callable[[], Coroutine[Any, Any, T]]]) -> list[T]:
+        """Run operations at the same time: in threads, or in tasks. Their results, in order."""
+        if self.world != "blocking":
+            return list(await asyncio.gather(*(operation() for operation in operations)))
+        begins = list(operations)
+        results: dict[int, T] = {}
+        errors: list[BaseException] = []
+        start = threading.Barrier(len(begins))
+
+        def work(at: int) -> None:
+            try:
+                start.wait(10)
+                results[at] = run(begins[at]())
+            except BaseException as error:  # it is raised below, where the test can see it
+                errors.append(error)
+
+        threads = [threading.Thread(target=work, args=(at,)) for at in range(len(begins))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        if errors:
+            raise errors[0]
+        return [results[at] for at in range(len(begins))]
+
+    # --- What it says of itself ----------------------------------------------------------------------------------
+
+    @_proves
+    async def test_it_serves_the_world_it_was_opened_for(self, store: Store) -> None:
+        """A store says which callers it serves."""
+        assert store.world in (self.world, "any")
+
+    @_proves
+    async def test_stats_count_records_and_name_the_durability(self, store: Store) -> None:
+        """The stats count the records held, dead ones included, and name what an acknowledged write survives."""
+        assert (await store.stats()).sessions == 0
+        live, dead = new_record(), new_record(at=NOW - 50_000)
+        await _create(store, live, dead)
+        stats = await store.stats()
+        assert (stats.sessions, stats.durability) == (2, store.durability)
+        assert stats.bytes is None or stats.bytes > 0
+        assert store.durability in ("memory", "process", "power", "replicated")
+        await store.end([live.handle], "ended", NOW)
+        await store.purge_expired(NOW, 10)
+        assert (await store.stats()).sessions == 0
+
+    @_proves
+    async def test_closing_twice_is_allowed(self, store: Store) -> None:
+        """Closing twice is allowed."""
+        await store.close()
+        await store.close()
+
+    @_proves
+    async def test_any_use_after_the_close_raises(self, store: Store) -> None:
+        """Any other use after the close raises `StoreUnavailable`."""
+        record = new_record()
+        await _create(store, record)
+        await store.close()
+        uses: dict[str, Callable[[], Awaitable[Any]]] = {
+            "load": lambda: store.load(record.handle),
+            "create": lambda: store.create(new_record(), NOW),
+            "commit": lambda: store.commit(record, successor(record), NOW),
+            "touch": lambda: store.touch(record.handle, 0, NOW, NOW),
+            "end": lambda: store.end([record.handle], "ended", NOW),
+            "end_matching": lambda: store.end_matching(NOW),
+            "summaries": lambda: store.summaries(NOW),
+            "purge_expired": lambda: store.purge_expired(NOW, 10),
+            "changes": lambda: store.changes(0, 10),
+            "stats": lambda: store.stats(),
+        }
+        served = []
+        for name, use in uses.items():
+            try:
+                await use()
+                served.append(name)
+            except StoreUnavailable:
+                pass
+        assert not served
+
+    # --- load ------------------------------------------------------------------------------------------------------
+
+    @_proves
+    async def test_an_unknown_handle_loads_as_none(self, store: Store) -> None:
+        """Where there is no record, `load` returns None."""
+        await _create(store, new_record())
+        assert await store.load(ids.mint_handle()) is None
+
+    @_proves
+    async def test_a_record_loads_as_it_was_created(self, store: Store) -> None:
+        """Every attribute of a record comes back as it was, the order of its fields included."""
+        fields = {"zebra": b"\x01", "apple": b"\xc0", "mango": bytes(range(256))}
+        record = new_record(
+            at=NOW + 0.123456,
+            fields=fields,
+            user_id="54321",
+            versions=b"".join(_version() for _ in range(VERSIONS_KEPT)),
+            generation=3,
+            authenticated_at=NOW - 1.5,
+            rotated_at=NOW - 0.25,
+            persistent=True,
+            label="Firefox on Linux",
+            previous=Previous((ids.digest("a"), ids.digest("b")), NOW - GRACE),
+            fence=7,
+            leased_until=NOW + 2.5,
+        )
+        plain = new_record()
+        await _create(store, record, plain)
+        loaded = await _loaded(store, record)
+        assert loaded == record
+        assert list(loaded.fields) == list(fields)
+        assert await store.load(plain.handle) == plain
+
+    @_proves
+    async def test_the_dead_load_too(self, store: Store) -> None:
+        """`load` returns a record dead or alive: whether it is over is for the engine to say."""
+        dead = new_record(at=NOW - 50_000)
+        await _create(store, dead)
+        assert is_over(dead, NOW)
+        assert await store.load(dead.handle) == dead
+
+    @_proves
+    async def test_a_load_writes_nothing(self, store: Store) -> None:
+        """A load changes no record, and makes no fact."""
+        record = new_record()
+        await _create(store, record)
+        position, _ = await store.changes(0, 10)
+        for _ in range(3):
+            assert await store.load(record.handle) == record
+        assert await store.changes(position, 10) == (position, [])
+
+    @_proves
+    async def test_what_was_loaded_is_a_value(self, store: Store) -> None:
+        """What a load returned does not change by later commits."""
+        record = new_record()
+        await _create(store, record)
+        loaded = await _loaded(store, record)
+        fields = dict(loaded.fields)
+        await store.commit(loaded, successor(loaded, fields={"other": b"\x01"}), NOW)
+        assert loaded.fields == fields
+        assert loaded == record
+
+    # --- create ----------------------------------------------------------------------------------------------------
+
+    @_proves
+    async def test_a_creation_is_told_as_a_fact(self, store: Store) -> None:
+        """`create` adds the record and the fact "created", which it returns and records."""
+        record = new_record(user_id="ada")
+        outcome = await store.create(record, NOW)
+        assert outcome == Committed(record, (facts.created(record, NOW),))
+        assert (await store.changes(0, 10))[1] == [facts.created(record, NOW)]
+
+    @_proves
+    async def test_a_repeated_creation_changes_nothing(self, store: Store) -> None:
+        """The same creation a second time is committed, changes nothing, and makes no second fact."""
+        record = new_record()
+        await _create(store, record)
+        later = successor(record, fields={"visits": b"\x05"})
+        await store.commit(record, later, NOW)
+        outcome = await store.create(record, NOW)
+        assert isinstance(outcome, Committed)
+        assert outcome.record.handle == record.handle
+        assert await store.load(record.handle) == later
+        assert _kinds((await store.changes(0, 10))[1]) == {"created": 1}
+        assert (await store.stats()).sessions == 1
+
+    @_proves
+    async def test_of_many_repeats_at_once_one_record_comes(self, store: Store) -> None:
+        """The same creation sent several times at once makes one record and one fact."""
+        record = new_record()
+        outcomes = await self.together([lambda: store.create(record, NOW)] * 8)
+        assert all(isinstance(outcome, Committed) for outcome in outcomes)
+        assert (await store.stats()).sessions == 1
+        assert _kinds((await store.changes(0, 100))[1]) == {"created": 1}
+
+    # --- commit ----------------------------------------------------------------------------------------------------
+
+    @_proves
+    async def test_a_commit_replaces_the_record(self, store: Store) -> None:
+        """A commit that the guard lets pass replaces the whole record by `wanted`."""
+        record = new_record(user_id="ada")
+        await _create(store, record)
+        wanted = successor(
+            record,
+            fields={"colour": b"\xa3red"},
+            size=10,
+            secret_digest=ids.digest("new"),
+            rotated_at=NOW + 1,
+            label="phone",
+            persistent=True,
+            previous=Previous((record.secret_digest,)),
+            accessed_at=NOW + 1,
+        )
+        outcome = await store.commit(record, wanted, NOW + 1)
+        assert isinstance(outcome, Committed)
+        assert outcome.record == wanted
+        assert await store.load(record.handle) == wanted
+
+    @_proves
+    async def test_commits_follow_one_another(self, store: Store) -> None:
+        """The record that a commit answers with is a base for the next."""
+        record = new_record()
+        await _create(store, record)
+        for number in range(20):
+            wanted = successor(record, fields={"number": bytes([number])}, accessed_at=NOW + number % 3)
+            outcome = await store.commit(record, wanted, NOW + 1)
+            assert isinstance(outcome, Committed)
+            record = outcome.record
+        assert (await _loaded(store, record)).fields == {"number": bytes([19])}
+
+    @_proves
+    async def test_a_repeated_commit_counts_once(self, store: Store) -> None:
+        """A commit sent a second time is committed, changes nothing and makes no second fact: also after fifteen later
+        commits, which it does not undo."""
+        record = new_record()
+        await _create(store, record)
+        first = successor(record, fields={"n": b"\x00"})
+        told = (facts.overwritten(first, "n", NOW),)
+        assert isinstance(await store.commit(record, first, NOW, facts=told), Committed)
+        assert isinstance(await store.commit(record, first, NOW, facts=told), Committed)
+        current = first
+        for number in range(1, VERSIONS_KEPT):
+            current, base = successor(current, fields={"n": bytes([number])}), current
+            assert isinstance(await store.commit(base, current, NOW), Committed)
+            repeat = await store.commit(record, first, NOW, facts=told)
+            assert repeat == Committed(current)
+        assert await store.load(record.handle) == current
+        assert _kinds((await store.changes(0, 10))[1]) == {"created": 1, "overwritten": 1}
+
+    @_proves
+    async def test_a_repeat_is_known_even_when_the_session_is_over(self, store: Store) -> None:
+        """A commit whose reply was cut, repeated after the session ran out, is still told as committed."""
+        record = new_record()
+        await _create(store, record)
+        wanted = successor(record)
+        await store.commit(record, wanted, NOW)
+        outcome = await store.commit(record, wanted, NOW + 50_000)
+        assert isinstance(outcome, Committed)
+
+    @_proves
+    async def test_a_conflict_carries_the_fresh_record(self, store: Store) -> None:
+        """A commit made from an older version writes nothing, and is answered with the record as it is now."""
+        record = new_record()
+        await _create(store, record)
+        theirs = successor(record, fields={"mine": b"\x00", "theirs": b"\x01"})
+        await store.commit(record, theirs, NOW)
+        mine = successor(record, fields={"mine": b"\x01"})
+        outcome = await store.commit(record, mine, NOW, facts=(facts.overwritten(mine, "mine", NOW),))
+        assert outcome == Conflict(theirs)
+        assert await store.load(record.handle) == theirs
+        assert _kinds((await store.changes(0, 10))[1]) == {"created": 1}
+
+    @_proves
+    async def test_of_many_commits_from_one_base_one_is_made(self, store: Store) -> None:
+        """Of commits made at once from the same base exactly one is committed; the others are conflicts."""
+        record = new_record()
+        await _create(store, record)
+        wanted = [successor(record, fields={"writer": bytes([number])}) for number in range(16)]
+        outcomes = await self.together([lambda w=w: store.commit(record, w, NOW) for w in wanted])
+        made = [w for w, outcome in zip(wanted, outcomes, strict=True) if isinstance(outcome, Committed)]
+        assert Counter(map(type, outcomes)) == {Committed: 1, Conflict: 15}
+        assert await store.load(record.handle) == made[0]
+        assert {outcome.record.version for outcome in outcomes if isinstance(outcome, Conflict)} == {made[0].version}
+
+    @_proves
+    async def test_a_commit_to_a_dead_session_is_gone(self, store: Store) -> None:
+        """A commit to a session that never was, ended, ran out, or changed its user, writes nothing."""
+        missing, ended = new_record(), new_record()
+        idled, finished = new_record(idle=100), new_record(lasts=100)
+        changed = new_record(user_id="ada")
+        await _create(store, ended, idled, finished, changed)
+        await store.end([ended.handle], "ended", NOW)
+        login = successor(changed, user_id="bob", generation=1)
+        await store.commit(changed, login, NOW)
+        for base, now in ((missing, NOW), (ended, NOW), (idled, NOW + 100), (finished, NOW + 100), (changed, NOW)):
+            wanted = successor(base, fields={"revived": b"\xc3"}, accessed_at=now)
+            told = (facts.rotated(wanted, now),)
+            assert await store.commit(base, wanted, now) == Gone()
+            assert await store.commit(base, wanted, now, facts=told) == Gone()
+        assert await store.load(missing.handle) is None
+        assert await store.load(ended.handle) is None
+        assert await store.load(idled.handle) == idled
+        assert await store.load(finished.handle) == finished
+        assert await store.load(changed.handle) == login
+        assert _kinds((await store.changes(0, 100))[1]) == {"created": 4, "ended": 1}
+
+    @_proves
+    async def test_a_session_lives_up_to_its_deadline(self, store: Store) -> None:
+        """The moment of the deadline is the first at which a session is over."""
+        idle, absolute = new_record(idle=100), new_record(lasts=100)
+        for record in (idle, absolute):
+            await _create(store, record)
+            assert await store.touch(record.handle, 0, NOW, NOW + 99.75)
+            outcome = await store.commit(record, successor(record), NOW + 99.75)
+            assert isinstance(outcome, Committed)
+            assert await store.commit(outcome.record, successor(outcome.record), NOW + 100) == Gone()
+            assert not await store.touch(record.handle, 0, NOW, NOW + 100)
+
+    @_proves
+    async def test_a_lease_keeps_others_out(self, store: Store) -> None:
+        """While a lease runs, commits with its number pass; all others, those of an older holder included, are answered
+        with the record as it is, and write nothing."""
+        record = new_record(fence=4, leased_until=NOW + 10)
+        await _create(store, record)
+        for fence in (0, 3, 5):
+            for told in ((), (facts.overwritten(record, "n", NOW),)):
+                outcome = await store.commit(record, successor(record, fields={"n": b"\x01"}), NOW, fence=fence, facts=told)
+                assert outcome == Leased(record)
+        wanted = successor(record, fields={"n": b"\x02"})
+        assert isinstance(await store.commit(record, wanted, NOW, fence=4), Committed)
+        assert await store.load(record.handle) == wanted
+
+    @_proves
+    async def test_a_lease_that_ran_out_keeps_nobody_out(self, store: Store) -> None:
+        """When a lease has run out, anybody may commit; its late holder may, too, until somebody else holds one."""
+        record = new_record(fence=4, leased_until=NOW + 10)
+        await _create(store, record)
+        first = successor(record, fields={"by": b"\x00"})
+        assert isinstance(await store.commit(record, first, NOW + 10), Committed)
+        late = successor(first, fields={"by": b"\x04"})
+        assert isinstance(await store.commit(first, late, NOW + 11, fence=4), Committed)
+        taken = successor(late, fence=5, leased_until=NOW + 30)
+        assert isinstance(await store.commit(late, taken, NOW + 12), Committed)
+        assert await store.commit(taken, successor(taken), NOW + 13, fence=4) == Leased(taken)
+        given_back = successor(taken, leased_until=0.0)
+        assert isinstance(await store.commit(taken, given_back, NOW + 13, fence=5), Committed)
+        assert isinstance(await store.commit(given_back, successor(given_back), NOW + 13), Committed)
+
+    @_proves
+    async def test_a_lease_stops_neither_reads_nor_touches_nor_the_end(self, store: Store) -> None:
+        """A lease is about commits: loads, touches and ends pass."""
+        record = new_record(fence=1, leased_until=NOW + 10)
+        await _create(store, record)
+        assert await store.load(record.handle) == record
+        assert await store.touch(record.handle, 0, NOW + 5, NOW + 5)
+        assert len(await store.end([record.handle], "ended", NOW + 5)) == 1
+        assert await store.commit(record, successor(record), NOW + 5, fence=1) == Gone()
+
+    @_proves
+    async def test_every_answer_is_the_guards(self, store: Store) -> None:
+        """A store answers as `sojourn.policy.guard`, in its order, whatever comes together: a repeat, an older generation, a
+        deadline passed, a lease, an older version."""
+        cases = product((False, True), (0, 1), (50_000.0, 0.0), (0.0, 10.0), (0, 1, 2), (False, True), (False, True))
+        for repeat, generation, ago, lease, fence, stale, telling in cases:
+            base = new_record(at=NOW - ago, fence=1, leased_until=NOW + lease if lease else 0.0)
+            wanted = successor(base, fields={"n": b"\x01"})
+            current = replace(base, generation=generation)
+            if stale:
+                current = successor(current, fields={"n": b"\x02"})
+            if repeat:
+                current = replace(current, versions=wanted.version + current.versions)
+            await _create(store, current)
+            expected: Outcome = guard(current, base, wanted, NOW, fence) or Committed(wanted)
+            told = (facts.overwritten(wanted, "n", NOW),) if telling else ()
+            answer = await store.commit(base, wanted, NOW, fence=fence, facts=told)
+            case = (repeat, generation, ago, lease, fence, stale, telling)
+            assert (case, type(answer)) == (case, type(expected))
+            held = wanted if expected == Committed(wanted) else current
+            assert await store.load(base.handle) == held, case
+
+    @_proves
+    async def test_a_commit_merges_the_last_activity_by_maximum(self, store: Store) -> None:
+        """A commit never takes activity back: `accessed_at` becomes the later of the record's and the commit's."""
+        touched, late = new_record(), new_record(user_id="ada")
+        await _create(store, touched, late)
+        await store.touch(touched.handle, 0, NOW + 50, NOW + 50)
+        await store.touch(late.handle, 0, NOW + 50, NOW + 50)
+        await store.commit(touched, successor(touched, fields={}), NOW + 50)
+        await store.commit(late, successor(late, user_id="bob", accessed_at=NOW + 20), NOW + 50)
+        assert (await _loaded(store, touched)).accessed_at == NOW + 50
+        assert (await _loaded(store, late)).accessed_at == NOW + 50
+        record = await _loaded(store, touched)
+        await store.commit(record, successor(record, accessed_at=NOW + 70), NOW + 70)
+        assert (await _loaded(store, touched)).accessed_at == NOW + 70
+        assert (await store.summaries(NOW + 70))[0].last_accessed_at in (NOW + 50, NOW + 70)
+
+    @_proves
+    async def test_a_commit_makes_the_facts_it_brings(self, store: Store) -> None:
+        """The facts of a commit are recorded in the same step, in order, and returned with it."""
+        record = new_record()
+        await _create(store, record)
+        wanted = successor(record, secret_digest=ids.digest("new"))
+        told = (facts.overwritten(wanted, "cart.items", NOW), facts.rotated(wanted, NOW))
+        outcome = await store.commit(record, wanted, NOW, facts=told)
+        assert outcome == Committed(wanted, told)
+        assert tuple((await store.changes(0, 10))[1][1:]) == told
+
+    @_proves
+    async def test_a_commit_may_change_the_user(self, store: Store) -> None:
+        """After a commit that changes the user, the session is the new user's, and not the old one's."""
+        visitor, ada = new_record(), new_record(user_id="ada")
+        await _create(store, visitor, ada)
+        await store.commit(visitor, successor(visitor, user_id="ada", generation=1), NOW)
+        assert await _of_user(store, "ada") == {visitor.handle, ada.handle}
+        await store.commit(ada, successor(ada, user_id="bob", generation=1), NOW)
+        assert await _of_user(store, "ada") == {visitor.handle}
+        assert await _of_user(store, "bob") == {ada.handle}
+        ended = await store.end_matching(NOW, user_id="ada")
+        assert {change.handle for change in ended} == {visitor.handle}
+        assert ended[0].user_id == "ada"
+
+    @_proves
+    async def test_a_commit_may_change_the_timeouts(self, store: Store) -> None:
+        """New timeouts hold from the commit that brings them, whichever of them changed."""
+        records = [new_record(idle=100) for _ in range(5)]
+        await _create(store, *records)
+        later = {"idle_timeout": 90_000.0, "ends_at": NOW + 90_000}
+        changes: list[dict[str, Any]] = [later, {"touch_interval": 900.0}, {"idle_timeout": 20.0}, {"ends_at": NOW + 50}, {}]
+        for record, change in zip(records, changes, strict=True):
+            assert isinstance(await store.commit(record, successor(record, **change), NOW), Committed)
+        longer, wider, shorter, sooner, same = (record.handle for record in records)
+        assert await _live(store, NOW + 29) == {longer, wider, shorter, sooner, same}
+        assert await _live(store, NOW + 31) == {longer, wider, sooner, same}
+        assert await _live(store, NOW + 51) == {longer, wider, same}
+        assert await _live(store, NOW + 101) == {longer, wider}
+        assert {change.handle for change in await store.purge_expired(NOW + 200, 10)} == {shorter, sooner, same}
+        assert await _live(store, NOW + 991) == {longer}
+        assert await store.touch(longer, 0, NOW + 991, NOW + 991)
+        assert not await store.touch(wider, 0, NOW + 991, NOW + 991)
+
+    # --- touch -----------------------------------------------------------------------------------------------------
+
+    @_proves
+    async def test_a_touch_records_activity(self, store: Store) -> None:
+        """A touch raises `accessed_at` and nothing else, never lowers it, and returns that the session is alive."""
+        record = new_record(user_id="ada")
+        await _create(store, record)
+        assert await store.touch(record.handle, 0, NOW + 5, NOW + 5)
+        assert await store.touch(record.handle, 0, NOW + 3, NOW + 6)
+        assert await store.load(record.handle) == replace(record, accessed_at=NOW + 5)
+        assert _kinds((await store.changes(0, 10))[1]) == {"created": 1}
+
+    @_proves
+    async def test_a_touch_changes_no_version(self, store: Store) -> None:
+        """A commit made from what was loaded before a touch is no conflict."""
+        record = new_record()
+        await _create(store, record)
+        await store.touch(record.handle, 0, NOW + 5, NOW + 5)
+        assert isinstance(await store.commit(record, successor(record), NOW + 6), Committed)
+
+    @_proves
+    async def test_a_touch_of_the_dead_or_of_another_generation_is_refused(self, store: Store) -> None:
+        """A touch of a session that never was, ended, ran out or changed its user does nothing, and says so."""
+        ended, idled, changed = new_record(), new_record(idle=100), new_record(generation=2)
+        await _create(store, ended, idled, changed)
+        await store.end([ended.handle], "ended", NOW)
+        assert not await store.touch(ids.mint_handle(), 0, NOW, NOW)
+        assert not await store.touch(ended.handle, 0, NOW + 1, NOW + 1)
+        assert not await store.touch(idled.handle, 0, NOW + 100, NOW + 100)
+        assert not await store.touch(changed.handle, 1, NOW + 1, NOW + 1)
+        assert await store.load(ended.handle) is None
+        assert await store.load(idled.handle) == idled
+        assert await store.load(changed.handle) == changed
+
+    @_proves
+    async def test_a_touch_keeps_a_session_alive(self, store: Store) -> None:
+        """A session that is touched in time lives past its first deadline, up to the end of its absolute timeout."""
+        record = new_record(idle=100, lasts=1000)
+        await _create(store, record)
+        for second in range(90, 990, 90):
+            assert await store.touch(record.handle, 0, NOW + second, NOW + second)
+            assert await store.purge_expired(NOW + second, 10) == ()
+        assert await store.touch(record.handle, 0, NOW + 990, NOW + 990)
+        assert not await store.touch(record.handle, 0, NOW + 1000, NOW + 1000)
+        assert len(await store.purge_expired(NOW + 1002, 10)) == 1
+
+    # --- end -------------------------------------------------------------------------------------------------------
+
+    @_proves
+    async def test_an_end_deletes_the_records_and_tells_why(self, store: Store) -> None:
+        """`end` deletes these records and no others. The facts carry the reason, the user and the time; a session that had
+        run out by itself is told as expired."""
+        kept, dead = new_record(), new_record(at=NOW - 50_000, user_id="bob")
+        ada, nobody = new_record(user_id="ada"), new_record()
+        await _create(store, kept, dead, ada, nobody)
+        told = await store.end([ada.handle, dead.handle, ids.mint_handle(), nobody.handle], "revoked", NOW)
+        expected = {
+            facts.ended(ada.handle, "ada", "revoked", NOW),
+            facts.ended(dead.handle, "bob", "expired", NOW),
+            facts.ended(nobody.handle, None, "revoked", NOW),
+        }
+        assert len(told) == 3
+        assert set(told) == expected
+        assert set((await store.changes(0, 10))[1][4:]) == expected
+        assert [await store.load(record.handle) for record in (kept, dead, ada, nobody)] == [kept, None, None, None]
+
+    @_proves
+    async def test_a_repeated_end_changes_nothing(self, store: Store) -> None:
+        """Ending again, or nothing at all, or one session named twice, makes no second fact."""
+        record, other = new_record(), new_record()
+        await _create(store, record, other)
+        assert await store.end([], "ended", NOW) == ()
+        assert len(await store.end([record.handle, record.handle], "ended", NOW)) == 1
+        assert await store.end([record.handle], "ended", NOW) == ()
+        assert await store.load(other.handle) == other
+        assert _kinds((await store.changes(0, 10))[1]) == {"created": 2, "ended": 1}
+
+    @_proves
+    async def test_many_sessions_end_in_one_step(self, store: Store) -> None:
+        """`end` takes as many handles as there are."""
+        records = [new_record() for _ in range(3)]
+        await _create(store, *records)
+        unknown = [f"nobody-{number:022}" for number in range(40_000)]
+        told = await store.end([*unknown, *(record.handle for record in records), *unknown], "ended", NOW)
+        assert {change.handle for change in told} == {record.handle for record in records}
+
+    @_proves
+    async def test_a_session_ends_once_however_many_end_it(self, store: Store) -> None:
+        """Of many that end a session at once, one is told."""
+        record = new_record()
+        await _create(store, record)
+        told = await self.together([lambda: store.end([record.handle], "ended", NOW)] * 8)
+        assert sum(map(len, told)) == 1
+
+    @_proves
+    async def test_all_that_match_end(self, store: Store) -> None:
+        """`end_matching` ends the sessions of a user, or those without activity since a time (that time included), or both,
+        or all; never the one that is kept; and none that does not match."""
+        idle_for = {"now": 0, "a while": 100, "long": 200}
+        records = {(user, idle): new_record(at=NOW - ago, user_id=user) for user in ("ada", "bob", None) for idle, ago in idle_for.items()}
+        await _create(store, *records.values())
+
+        async def ends(**matching: Any) -> set[Any]:
+            told = await store.end_matching(NOW, **matching)
+            names = {record.handle: name for name, record in records.items()}
+            assert {change.reason for change in told} <= {matching.get("reason", "revoked")}
+            assert all(change.user_id == names[change.handle][0] for change in told)
+            return {names.pop(change.handle) for change in told}
+
+        kept = records["ada", "a while"].handle
+        assert await ends(user_id="nobody") == set()
+        assert await ends(user_id="ada", idle_since=NOW - 100, keep=kept, reason="ended") == {("ada", "long")}
+        assert await ends(user_id="ada", keep=kept) == {("ada", "now")}
+        assert await ends(idle_since=NOW - 150) == {("bob", "long"), (None, "long")}
+        assert await ends(idle_since=NOW - 100, keep=kept) == {("bob", "a while"), (None, "a while")}
+        assert await ends(keep=kept) == {("bob", "now"), (None, "now")}
+        assert await ends() == {("ada", "a while")}
+        assert (await store.stats()).sessions == 0
+
+    @_proves
+    async def test_ends_that_match_are_recorded(self, store: Store) -> None:
+        """The facts of `end_matching` are recorded; a session that had run out by itself is told as expired."""
+        live, dead = new_record(user_id="ada"), new_record(at=NOW - 50_000, user_id="ada")
+        await _create(store, live, dead)
+        told = await store.end_matching(NOW, user_id="ada")
+        assert {(change.handle, change.reason) for change in told} == {(live.handle, "revoked"), (dead.handle, "expired")}
+        assert set((await store.changes(0, 10))[1][2:]) == set(told)
+
+    @_proves
+    async def test_nothing_that_matched_is_alive_afterwards(self, store: Store) -> None:
+        """`end_matching` is one step: whoever commits to a session of the user at the same time, it is gone afterwards."""
+        records = [new_record(user_id="ada") for _ in range(8)]
+        await _create(store, *records)
+
+        async def write(record: Record) -> int:
+            for number in count():
+                outcome = await store.commit(record, successor(record, fields={"n": bytes([number % 128])}), NOW)
+                if not isinstance(outcome, Committed) or number == 500:
+                    assert outcome == Gone()
+                    return 0
+                record = outcome.record
+            raise AssertionError
+
+        async def end() -> int:
+            return len(await store.end_matching(NOW, user_id="ada"))
+
+        ended = await self.together([*(lambda r=r: write(r) for r in records), end])
+        assert ended[-1] == 8
+        assert await _of_user(store, "ada") == set()
+        assert [await store.load(record.handle) for record in records] == [None] * 8
+
+    # --- summaries -------------------------------------------------------------------------------------------------
+
+    @_proves
+    async def test_summaries_show_the_living_in_order(self, store: Store) -> None:
+        """Summaries show live sessions only, in the order of their handles, with what may be shown of each."""
+        records = [new_record(at=NOW - ago, user_id="ada", label="phone") for ago in range(5)]
+        idled, finished = new_record(at=NOW - 1000), new_record(at=NOW - 500, lasts=500)
+        await _create(store, *records, idled, finished)
+        found = await store.summaries(NOW)
+        assert [summary.handle for summary in found] == sorted(record.handle for record in records)
+        shown = {summary.handle: summary for summary in found}[records[3].handle]
+        assert type(shown.handle) is ids.Handle
+        assert (shown.user_id, shown.label, shown.size) == ("ada", "phone", records[3].size)
+        assert (shown.created_at, shown.last_accessed_at, shown.expires_at) == (NOW - 3, NOW - 3, NOW + 997)
+
+    @_proves
+    async def test_summaries_come_in_pages(self, store: Store) -> None:
+        """At most `limit` summaries, and those after `after`: page by page each live session comes once."""
+        alphabet = "-09AZ_az"  # in the order of their codes, which is the order of handles
+        records = [new_record(handle=f"{letter}{'x' * 21}", user_id="ada") for letter in alphabet]
+        await _create(store, *records, new_record(at=NOW - 50_000, handle="M" * 22), new_record(user_id="bob", handle="N" * 22))
+        for user_id, expected in (("ada", 8), (None, 9)):
+            found: list[str] = []
+            while page := await store.summaries(NOW, user_id=user_id, after=found[-1] if found else "", limit=3):
+                assert len(page) <= 3
+                found += [summary.handle for summary in page]
+            assert len(found) == expected
+            assert found == sorted(found)
+            assert {record.handle for record in records} <= set(found)
+        assert await store.summaries(NOW, limit=0) == []
+
+    @_proves
+    async def test_summaries_of_one_user(self, store: Store) -> None:
+        """Summaries of a user show that user's sessions only."""
+        ada, bob, nobody = new_record(user_id="ada"), new_record(user_id="bob"), new_record()
+        await _create(store, ada, bob, nobody)
+        assert await _of_user(store, "ada") == {ada.handle}
+        assert await _of_user(store, "nobody") == set()
+        assert await _live(store, NOW) == {ada.handle, bob.handle, nobody.handle}
+
+    # --- purge_expired ---------------------------------------------------------------------------------------------
+
+    @_proves
+    async def test_a_purge_removes_the_dead_only(self, store: Store) -> None:
+        """`purge_expired` deletes records that have been dead for a second, tells each as expired, and leaves the living,
+        up to the very moment of their deadline."""
+        idled, finished, living = new_record(idle=100, user_id="ada"), new_record(lasts=100), new_record(idle=200)
+        await _create(store, idled, finished, living)
+        assert await store.purge_expired(NOW + 99.9, 10) == ()
+        told = await store.purge_expired(NOW + 101, 10)
+        assert {(change.handle, change.kind, change.reason) for change in told} == {
+            (idled.handle, "ended", "expired"),
+            (finished.handle, "ended", "expired"),
+        }
+        assert set((await store.changes(0, 10))[1][3:]) == set(told)
+        assert await store.load(idled.handle) is None
+        assert await store.load(finished.handle) is None
+        assert await store.load(living.handle) == living
+        assert await store.purge_expired(NOW + 101, 10) == ()
+
+    @_proves
+    async def test_a_purge_takes_no_more_than_its_limit(self, store: Store) -> None:
+        """At most `limit` records leave in one step; the rest leave in the next."""
+        dead = [new_record(at=NOW - 50_000 - number) for number in range(7)]
+        await _create(store, *dead, new_record())
+        told = [await store.purge_expired(NOW, 3) for _ in range(4)]
+        assert [len(page) for page in told] == [3, 3, 1, 0]
+        assert {change.handle for page in told for change in page} == {record.handle for record in dead}
+        assert (await store.stats()).sessions == 1
+
+    @_proves
+    async def test_each_expiry_is_told_to_one_caller(self, store: Store) -> None:
+        """Of several that purge at once, each dead session is told to one only."""
+        dead = [new_record(at=NOW - 50_000) for _ in range(40)]
+        await _create(store, *dead)
+        told = await self.together([lambda: store.purge_expired(NOW, 10)] * 8)
+        handles = Counter(change.handle for page in told for change in page)
+        assert handles == {record.handle: 1 for record in dead}
+
+    # --- Caps ------------------------------------------------------------------------------------------------------
+
+    @_proves
+    async def test_at_the_cap_of_a_user_the_oldest_is_evicted(self, store: Store) -> None:
+        """A creation past the user's cap evicts, in the same step, the user's session whose sign-in is the oldest, and
+        returns and records the fact; other users' sessions, and visitors', are not counted."""
+        cap = Cap(per_user=2)
+        oldest = new_record(user_id="ada", authenticated_at=NOW - 50)
+        newer = new_record(user_id="ada", authenticated_at=NOW - 40, at=NOW - 60)
+        others = [new_record(user_id="bob"), new_record(), new_record()]
+        for record in (newer, *others, oldest):
+            assert _kinds(_facts(await store.create(record, NOW, cap))) == {"created": 1}
+        latest = new_record(user_id="ada")
+        told = _facts(await store.create(latest, NOW, cap))
+        assert set(told) == {facts.ended(oldest.handle, "ada", "evicted", NOW), facts.created(latest, NOW)}
+        assert set((await store.changes(0, 10))[1][-2:]) == set(told)
+        assert await _of_user(store, "ada") == {newer.handle, latest.handle}
+        assert await store.load(oldest.handle) is None
+        assert (await store.stats()).sessions == 5
+
+    @_proves
+    async def test_at_the_cap_of_a_user_a_creation_can_be_refused(self, store: Store) -> None:
+        """With the rule to refuse, a creation past the user's cap is refused and writes nothing; a repeat of one that was
+        made is not."""
+        cap = Cap(per_user=1, refuse=True)
+        first, second, visitor = new_record(user_id="ada"), new_record(user_id="ada"), new_record()
+        assert isinstance(await store.create(first, NOW, cap), Committed)
+        assert await store.create(second, NOW, cap) == Refused()
+        assert isinstance(await store.create(first, NOW, cap), Committed)
+        assert isinstance(await store.create(visitor, NOW, cap), Committed)
+        assert await store.load(second.handle) is None
+        assert _kinds((await store.changes(0, 10))[1]) == {"created": 2}
+        await store.end([first.handle], "ended", NOW)
+        assert isinstance(await store.create(second, NOW, cap), Committed)
+
+    @_proves
+    async def test_the_dead_do_not_count_towards_the_cap_of_a_user(self, store: Store) -> None:
+        """A session that ran out, purged or not, takes no place under its user's cap."""
+        dead = new_record(user_id="ada", at=NOW - 50_000)
+        await _create(store, dead)
+        outcome = await store.create(new_record(user_id="ada"), NOW, Cap(per_user=1, refuse=True))
+        assert isinstance(outcome, Committed)
+
+    @_proves
+    async def test_a_cap_holds_for_sign_in(self, store: Store) -> None:
+        """A commit that changes the user is held to the cap of the new user, and evicts or is refused; one that keeps the
+        user is not."""
+        older, newer = new_record(user_id="ada", at=NOW - 9), new_record(user_id="ada", at=NOW - 5)
+        visitor = new_record()
+        await _create(store, older, newer, visitor)
+        refusing, evicting = Cap(per_user=2, refuse=True), Cap(per_user=2)
+        login = successor(visitor, user_id="ada", generation=1, authenticated_at=NOW)
+        told = (facts.rotated(login, NOW),)
+        assert await store.commit(visitor, login, NOW, facts=told, cap=refusing) == Refused()
+        assert await store.load(visitor.handle) == visitor
+        over = Cap(per_user=1, refuse=True)
+        again = successor(newer, generation=1, authenticated_at=NOW)
+        assert isinstance(await store.commit(newer, again, NOW, cap=over), Committed)
+        outcome = await store.commit(visitor, login, NOW, facts=told, cap=evicting)
+        assert set(_facts(outcome)) == {facts.ended(older.handle, "ada", "evicted", NOW), *told}
+        assert await _of_user(store, "ada") == {newer.handle, visitor.handle}
+        assert set((await store.changes(0, 10))[1][3:]) == set(_facts(outcome))
+
+    @_proves
+    async def test_a_commit_that_fails_evicts_nobody(self, store: Store) -> None:
+        """A sign-in that meets a conflict, or comes too late, evicts nobody."""
+        ada, visitor = new_record(user_id="ada"), new_record()
+        await _create(store, ada, visitor)
+        current = successor(visitor, fields={"n": b"\x01"})
+        await store.commit(visitor, current, NOW)
+        login = successor(visitor, user_id="ada", generation=1)
+        assert await store.commit(visitor, login, NOW, cap=Cap(per_user=1)) == Conflict(current)
+        await store.end([visitor.handle], "ended", NOW)
+        assert await store.commit(current, login, NOW, cap=Cap(per_user=1)) == Gone()
+        assert await store.load(ada.handle) == ada
+
+    @_proves
+    async def test_a_cap_holds_for_many_at_once(self, store: Store) -> None:
+        """Of many sign-ins at once, exactly as many live as the cap allows."""
+        for user_id, cap in (("ada", Cap(per_user=3)), ("bob", Cap(per_user=3, refuse=True))):
+            records = [new_record(user_id=user_id) for _ in range(12)]
+            outcomes = await self.together([lambda r=r, c=cap: store.create(r, NOW, c) for r in records])
+            assert len(await _of_user(store, user_id)) == 3
+            refused = sum(isinstance(outcome, Refused) for outcome in outcomes)
+            assert refused == (9 if cap.refuse else 0)
+
+    @_proves
+    async def test_at_the_cap_of_the_store_the_least_recently_used_is_evicted(self, store: Store) -> None:
+        """A creation past the store's cap evicts the session whose last activity is the longest ago: touches and commits
+        count as activity, for sessions that were there before the cap as well."""
+        first, second, third = (new_record(at=NOW - ago) for ago in (30, 20, 10))
+        await _create(store, first, second, third)
+        await store.touch(first.handle, 0, NOW, NOW)
+        cap = Cap(total=3)
+        fourth, fifth, sixth = (new_record(at=NOW + later) for later in (1, 2, 3))
+        told = _facts(await store.create(fourth, NOW + 1, cap))
+        assert facts.ended(second.handle, None, "evicted", NOW + 1) in told
+        await store.commit(third, successor(third, accessed_at=NOW + 2), NOW + 2)
+        assert facts.ended(first.handle, None, "evicted", NOW + 2) in _facts(await store.create(fifth, NOW + 2, cap))
+        assert facts.ended(fourth.handle, None, "evicted", NOW + 3) in _facts(await store.create(sixth, NOW + 3, cap))
+        assert await _live(store, NOW + 3) == {third.handle, fifth.handle, sixth.handle}
+        assert _kinds((await store.changes(0, 100))[1]) == {"created": 6, "ended": 3}
+
+    @_proves
+    async def test_a_smaller_cap_of_the_store_evicts_several(self, store: Store) -> None:
+        """Where the store holds more than its cap allows, one creation makes all the room that is missing."""
+        records = [new_record(at=NOW - 100 + number) for number in range(6)]
+        await _create(store, *records)
+        newest = new_record()
+        told = _facts(await store.create(newest, NOW, Cap(total=3)))
+        assert {change.handle for change in told if change.kind == "ended"} == {record.handle for record in records[:4]}
+        assert (await store.stats()).sessions == 3
+        assert _kinds(_facts(await store.create(newest, NOW, Cap(total=3)))) == {}
+
+    @_proves
+    async def test_the_dead_leave_before_the_living_at_the_cap_of_the_store(self, store: Store) -> None:
+        """No live session is evicted while a dead one takes up a place."""
+        dead = new_record(at=NOW - 200, idle=100)
+        living = new_record(at=NOW - 500)
+        await _create(store, dead, living)
+        await store.create(new_record(), NOW, Cap(total=2))
+        assert await store.load(living.handle) == living
+        assert await store.load(dead.handle) is None
+
+    # --- changes ---------------------------------------------------------------------------------------------------
+
+    @_proves
+    async def test_facts_are_kept_in_order(self, store: Store) -> None:
+        """`changes` returns facts in the order in which they were made, each once, and the position to go on from."""
+        assert await store.changes(0, 10) == (0, [])
+        records = [new_record(user_id=f"user {number}") for number in range(7)]
+        await _create(store, *records)
+        await store.end([records[2].handle], "ended", NOW + 1)
+        told = [facts.created(record, NOW) for record in records]
+        told.append(facts.ended(records[2].handle, "user 2", "ended", NOW + 1))
+        position, found = 0, []
+        for _ in range(4):
+            position, page = await store.changes(position, 3)
+            assert len(page) <= 3
+            found += page
+        assert found == told
+        assert await store.changes(position, 3) == (position, [])
+        newest = new_record()
+        await _create(store, newest)
+        assert (await store.changes(position, 3))[1] == [facts.created(newest, NOW)]
+        assert (await store.changes(0, 100))[1] == [*told, facts.created(newest, NOW)]
+        assert (await store.changes(0, 0))[1] == []
+
+    @_proves
+    async def test_facts_made_at_once_are_each_kept_once(self, store: Store) -> None:
+        """Facts made at the same time are each recorded, once, and a reader that follows meets each."""
+        records = [new_record() for _ in range(24)]
+        await self.together([lambda r=r: store.create(r, NOW) for r in records])
+        position, found = 0, []
+        while (page := await store.changes(position, 5))[1]:
+            position = page[0]
+            found += page[1]
+        assert Counter(change.id for change in found) == {facts.created(record, NOW).id: 1 for record in records}
+
+    # --- What records may hold -------------------------------------------------------------------------------------
+
+    @_proves
+    async def test_a_record_may_be_large(self, store: Store) -> None:
+        """A record of a megabyte is kept whole, and replaced whole."""
+        record = new_record(fields={"large": bytes(range(256)) * 4096, "small": b"\x01"})
+        await _create(store, record)
+        assert await store.load(record.handle) == record
+        wanted = successor(record, fields={"large": b"\xff" * 1_000_000, "small": b"\x02"})
+        assert isinstance(await store.commit(record, wanted, NOW), Committed)
+        assert await store.load(record.handle) == wanted
+
+    @_proves
+    async def test_a_record_may_have_many_fields(self, store: Store) -> None:
+        """A record of two thousand fields is kept whole and in order; a record may have none."""
+        record = new_record(fields={f"field {number}": bytes([number % 128]) for number in range(2000)})
+        await _create(store, record)
+        loaded = await _loaded(store, record)
+        assert list(loaded.fields.items()) == list(record.fields.items())
+        assert isinstance(await store.commit(record, successor(record, fields={}, size=0), NOW), Committed)
+        assert (await _loaded(store, record)).fields == {}
+
+    @_proves
+    async def test_any_text_is_kept_apart(self, store: Store) -> None:
+        """Users, labels and names of fields may be any Unicode text; what differs at all is not the same."""
+        texts = [
+            "a", "A", "a\0", "a\0b", "a ", " a", "", "\0", "é", "e\u0301", "ﬀ", "ff", "K", "\u212a", "日本語", "🦉", "\U0010ffff",
+            "'", '"', "'; DROP TABLE session; --", "%", "_", "*", "\\", "\n", "1", "01", "1.0", "1e0", "NULL", "null", "x" * 5000,
+        ]  # fmt: skip
+        records = [new_record(user_id=text, label=text, fields={text: b"\x01", "own": quote(text).encode()}) for text in texts]
+        await _create(store, *records)
+        for text, record in zip(texts, records, strict=True):
+            assert await store.load(record.handle) == record
+            assert await _of_user(store, text) == {record.handle}
+            wanted = successor(record, fields=record.fields | {f"{text}{text}": b"\x02"})
+            assert isinstance(await store.commit(record, wanted, NOW), Committed)
+            assert await store.load(record.handle) == wanted
+        for text, record in zip(texts, records, strict=True):
+            told = await store.end_matching(NOW, user_id=text)
+            assert [(change.handle, change.user_id) for change in told] == [(record.handle, text)]
+        assert (await store.stats()).sessions == 0
+        owned = [change.user_id for change in (await store.changes(0, 1000))[1]]
+        assert owned == [*texts, *texts]
+
+    @_proves
+    async def test_a_timeout_may_be_without_end(self, store: Store) -> None:
+        """A session may be without a deadline, and is never purged then."""
+        record = new_record(idle_timeout=float("inf"), ends_at=float("inf"))
+        await _create(store, record)
+        assert await store.load(record.handle) == record
+        far = NOW + 1e12
+        assert await store.purge_expired(far, 10) == ()
+        assert await store.touch(record.handle, 0, far, far)
+        assert isinstance(await store.commit(record, successor(record), far), Committed)
+        assert await _live(store, far) == {record.handle}
+
+
+class DurableStoreContract(StoreContract):
+    """The contract of a store whose records outlive it: it is opened more than once on the same place."""
+
+    @_proves
+    async def test_what_was_acknowledged_is_there_after_reopening(self, store: Store) -> None:
+        """Records, activity, ends and facts are there when the store is closed and opened anew; facts keep their ids and
+        their positions."""
+        kept, ended = new_record(user_id="ada"), new_record(user_id="ada")
+        await _create(store, kept, ended)
+        wanted = successor(kept, fields={"n": b"\x01"})
+        await store.commit(kept, wanted, NOW)
+        await store.touch(kept.handle, 0, NOW + 5, NOW + 5)
+        await store.end([ended.handle], "ended", NOW)
+        told = await store.changes(0, 10)
+        await store.close()
+        again = self.open()
+        try:
+            assert await again.load(kept.handle) == replace(wanted, accessed_at=NOW + 5)
+            assert await again.load(ended.handle) is None
+            assert await _of_user(again, "ada") == {kept.handle}
+            assert (await again.stats()).sessions == 1
+            assert await again.changes(0, 10) == told
+            newest = new_record()
+            await _create(again, newest)
+            assert (await again.changes(told[0], 10))[1] == [facts.created(newest, NOW)]
+        finally:
+            await again.close()
+
+    @_proves
+    async def test_two_that_are_open_on_one_place_see_each_other(self, store: Store) -> None:
+        """What one has acknowledged the other sees at once; a commit made from an older version is a conflict wherever the
+        newer one was made."""
+        other = self.open()
+        try:
+            record = new_record()
+            await _create(store, record)
+            assert await other.load(record.handle) == record
+            theirs = successor(record, fields={"by": b"\x02"})
+            assert isinstance(await other.commit(record, theirs, NOW), Committed)
+            assert await store.commit(record, successor(record), NOW) == Conflict(theirs)
+            assert await store.load(record.handle) == theirs
+            assert len(await store.end([record.handle], "ended", NOW)) == 1
+            assert await other.commit(theirs, successor(theirs), NOW) == Gone()
+            assert await other.load(record.handle) is None
+            assert await other.changes(0, 10) == await store.changes(0, 10)
+        finally:
+            await other.close()
+
+    @_proves
+    async def test_two_that_are_open_on_one_place_share_a_cap(self, store: Store) -> None:
+        """A cap holds for all that have the place open together."""
+        other = self.open()
+        try:
+            records = [new_record(user_id="ada") for _ in range(12)]
+            stores = (store, other) * 6
+            cap = Cap(per_user=3)
+            await self.together([lambda s=s, r=r: s.create(r, NOW, cap) for s, r in zip(stores, records, strict=True)])
+            assert len(await _of_user(store, "ada")) == 3
+        finally:
+            await other.close()
+
+
+async def _create(store: Store, *records: Record) -> None:
+    for record in records:
+        outcome = await store.create(record, NOW)
+        assert isinstance(outcome, Committed)
+
+
+async def _loaded(store: Store, record: Record) -> Record:
+    loaded = await store.load(record.handle)
+    assert loaded is not None
+    return loaded
+
+
+async def _of_user(store: Store, user_id: str) -> set[str]:
+    return {summary.handle for summary in await store.summaries(NOW, user_id=user_id)}
+
+
+async def _live(store: Store, now: float) -> set[str]:
+    return {summary.handle for summary in await store.summaries(now)}
+
+
+def _facts(outcome: Outcome) -> tuple[Change, ...]:
+    assert isinstance(outcome, Committed)
+    return outcome.facts
+
+
+def _kinds(told: Iterable[Change]) -> Counter[str]:
+    return Counter(change.kind for change in told)
