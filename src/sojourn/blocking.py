@@ -15,6 +15,7 @@ from datetime import timedelta
 from typing import Any, ClassVar, Self, TypeVar, cast
 
 from .config import SessionConfig, seconds
+from .errors import SessionNotFound
 from .manager import AsyncSessionManager
 from .record import Change, ChangeKind, Summary
 from .session import BaseSession, Session
@@ -235,8 +236,10 @@ class SessionBlock:
         self._id = session_id
 
     def __enter__(self) -> Session:
-        self._session = run(self._engine.require(self._id))
-        return cast(Session, self._session)
+        self._session = session = run(self._engine.begin(self._id))
+        if session.is_new:
+            raise SessionNotFound
+        return cast(Session, session)
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         run(self._engine.leave(self._session, failed=kind is not None))

@@ -135,6 +135,10 @@ class Codec:
             return _unpack(data)
         except _UnknownType as unknown:
             raise UnsupportedValue(name, f"it holds a {unknown}, which is not registered here: call sojourn.register") from None
+        except (ValueError, MemoryError):
+            raise
+        except Exception as error:  # what constructors raise for content that they do not know; RecursionError, too
+            raise ValueError(f"no encoding of a value: {error!r}") from error
 
 
 def _are_plain(values: Iterable[Any]) -> bool:
@@ -190,11 +194,15 @@ def _faithful_dict(value: dict[Any, Any], path: str, depth: int) -> Any:
 
 def _faithful_registered(value: Any, name: str, path: str, depth: int) -> Ext:
     if isinstance(value, Enum):
-        if value._name_ is None:
+        if value._name_ not in type(value)._member_map_:
             raise UnsupportedValue(path, f"cannot store a combination of {name} flags without a name: store its int")
         return _ext(_Code.MEMBER, _pack([name, value._name_]))
-    content = {key: _faithful(getattr(value, key), f"{path}.{key}", depth + 1) for key in _field_names(type(value))}
-    return _ext(_Code.OBJECT, _pack([name, content]))
+    try:
+        content = {key: getattr(value, key) for key in _field_names(type(value))}
+    except AttributeError as error:
+        raise UnsupportedValue(path, f"cannot store a {name} that is not complete: {error}") from None
+    faithful = {key: _faithful(member, f"{path}.{key}", depth + 1) for key, member in content.items()}
+    return _ext(_Code.OBJECT, _pack([name, faithful]))
 
 
 def _ext(code: _Code, data: bytes) -> Ext:

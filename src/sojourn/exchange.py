@@ -21,9 +21,8 @@ from . import ids
 from .config import CookieConfig
 from .cookie import clear_cookie, is_loopback, read_cookies, set_cookie
 from .errors import ConfigurationError, ConflictError, SessionGone, SojournError, StoreError, StoreUnavailable
-from .lifecycle import CookieAction
 from .manager import AsyncSessionManager
-from .session import BaseSession, Presented
+from .session import BaseSession
 
 __all__ = ["ANSWERED", "Answer", "Exchange", "answer_for", "with_privacy"]
 
@@ -58,7 +57,7 @@ class Exchange:
         elif len(found) == 1:
             self.session = await self._manager.begin(found[0], kind=self._kind)
         else:
-            self.session = self._manager.refuse("", Presented.REPEATED, kind=self._kind)
+            self.session = self._manager.refuse("", "repeated", kind=self._kind)
         return self.session
 
     async def commit(self) -> Headers:
@@ -73,10 +72,10 @@ class Exchange:
             log.info("session %s: %s", session.record.handle, gone)
             session.discard()
             return []
-        if action is CookieAction.LEAVE:
+        if action == "leave":
             return []
         _check_transport(config.cookie, self._host)
-        if action is CookieAction.CLEAR:
+        if action == "clear":
             return [("Set-Cookie", clear_cookie(config.cookie))]
         record = session.record
         lasts = record.ends_at - time.time() if record.persistent else None

@@ -17,54 +17,42 @@ overwrite. What was written is dropped, and told. Signing in is the exception: i
 
 from __future__ import annotations
 
-from enum import Enum
+from typing import Literal, TypeAlias
 
 from .record import Amendment, Delta
-from .session import BaseSession, Presented
+from .session import BaseSession
 
 __all__ = ["Closing", "CookieAction", "closing", "cookie_action"]
 
 
-class Closing(Enum):
-    """What is to be done with the store."""
+Closing: TypeAlias = Literal["nothing", "touch", "create", "commit", "end", "drop"]
+"""What is to be done with the store."""
 
-    NOTHING = "nothing"
-    TOUCH = "touch"
-    CREATE = "create"
-    COMMIT = "commit"
-    END = "end"
-    DROP = "drop"
-
-
-class CookieAction(Enum):
-    """What is to be done with the cookie."""
-
-    LEAVE = "leave"
-    SET = "set"
-    CLEAR = "clear"
+CookieAction: TypeAlias = Literal["leave", "set", "clear"]
+"""What is to be done with the cookie."""
 
 
 def closing(session: BaseSession, delta: Delta | None, amendment: Amendment | None) -> Closing:
     """What a session object asks of the store, given what it changed."""
     if session.ended:
-        return Closing.NOTHING if session.is_new else Closing.END
+        return "nothing" if session.is_new else "end"
     if not session.is_new:
-        return Closing.TOUCH if delta is None and amendment is None else Closing.COMMIT
+        return "touch" if delta is None and amendment is None else "commit"
     login = amendment is not None and amendment.login
     if not login and (delta is None or not any(value is not None for value in delta.local.values())):
-        return Closing.NOTHING
-    if session.presented is Presented.SUPERSEDED and not login:
-        return Closing.DROP
-    return Closing.CREATE
+        return "nothing"
+    if session.presented == "superseded" and not login:
+        return "drop"
+    return "create"
 
 
 def cookie_action(session: BaseSession, done: Closing) -> CookieAction:
     """What becomes of the cookie, once `done` was done."""
-    if done is Closing.END:
-        return CookieAction.CLEAR
-    if done is Closing.CREATE:
-        return CookieAction.SET
+    if done == "end":
+        return "clear"
+    if done == "create":
+        return "set"
     amendment = session.amendment
-    if done is Closing.COMMIT and (session.rotated or (amendment is not None and amendment.persistent is not None)):
-        return CookieAction.SET
-    return CookieAction.LEAVE
+    if done == "commit" and (session.rotated or (amendment is not None and amendment.persistent is not None)):
+        return "set"
+    return "leave"

@@ -38,7 +38,7 @@ from .ids import Handle
 from .lanes import Job, Lanes, backoff, mint_version, repeated
 from .lifecycle import Closing, CookieAction, closing, cookie_action
 from .opening import open_store
-from .policy import Shown, amend, is_over, rotation_due, settling_due, shown, touch_due
+from .policy import amend, is_over, rotation_due, settling_due, shown, touch_due
 from .record import Amendment, Cap, Change, ChangeKind, Delta, Record, Refused, Summary
 from .session import AsyncSession, BaseSession, Context, Presented, check_sizes
 from .store import Stats, Store, World
@@ -173,7 +173,8 @@ class AsyncSessionManager:
         it must depend on nothing but its argument. Raises `SessionNotFound`, and as `session` on exit."""
         session = await self.require(session_id)
         session.update(name, function)
-        job = await self._commit(session, session.delta(), session.amendment)
+        job = self._job(session, session.delta(), session.amendment)
+        await self._lanes.commit(job)
         data = job.values[name]
         return cast(T, None if data is None else self._codec.decode(name, data))
 
@@ -314,14 +315,14 @@ class AsyncSessionManager:
     # --- For blocks and adapters: open, work, finish ---------------------------------------------------------------
 
     def new(
-        self, presented: Presented = Presented.NOTHING, *, kind: type[BaseSession] | None = None
+        self, presented: Presented = "nothing", *, kind: type[BaseSession] | None = None
     ) -> BaseSession:
         """A session that is stored nowhere yet, and will be once there is something to store."""
         return self._session(self._blank, "", self._clock(), presented, kind)
 
     def refuse(self, handle: str, presented: Presented, *, kind: type[BaseSession] | None = None) -> BaseSession:
         """Tell that an id was refused; a new session."""
-        self.tell([facts.refused(handle, presented.value, self._clock())])
+        self.tell([facts.refused(handle, presented, self._clock())])
         return self.new(presented, kind=kind)
 
     async def open(self, session_id: str) -> BaseSession | None:
@@ -342,23 +343,23 @@ class AsyncSessionManager:
         if type(session_id) is Handle:
             handle, secret = str(session_id), ""
             if not ids.is_handle(handle):
-                return self.refuse("", Presented.MALFORMED, kind=kind)
+                return self.refuse("", "malformed", kind=kind)
         else:
             parts = ids.split(session_id)
             if parts is None:
-                return self.refuse("", Presented.MALFORMED, kind=kind)
+                return self.refuse("", "malformed", kind=kind)
             handle, secret = parts
         record = await self.store.load(handle)
         now = self._clock()
         if record is None or is_over(record, now):
-            return self.refuse(handle, Presented.UNKNOWN, kind=kind)
+            return self.refuse(handle, "unknown", kind=kind)
         make = kind or self._session_class
         if not secret:
-            return make(self._context, record, "", now, Presented.NOTHING)
+            return make(self._context, record, "", now, "nothing")
         seen = shown(record, ids.digest(secret), now)
-        if seen is Shown.DEAD:
-            return self.refuse(handle, Presented.SUPERSEDED, kind=kind)
-        session = make(self._context, record, secret, now, Presented.LIVE)
+        if seen == "dead":
+            return self.refuse(handle, "superseded", kind=kind)
+        session = make(self._context, record, secret, now, "live")
         if record.previous is not None and settling_due(record, seen):
             session.settle_secret()
         return session
@@ -370,7 +371,7 @@ class AsyncSessionManager:
     async def finish_response(self, session: BaseSession) -> tuple[Closing, CookieAction]:
         """As `finish`, where the client can be sent another id, so that the secret may be replaced for age; and the session
         object goes on."""
-        untouched = session.presented is Presented.LIVE and not session.ended and not session.rotated
+        untouched = session.presented == "live" and not session.ended and not session.rotated
         if untouched and rotation_due(session.record, session.loaded_at, self.config.rotate_after):
             session.rotate_for_age()
         delta, amendment = session.delta(), session.amendment
@@ -388,7 +389,7 @@ class AsyncSessionManager:
         if session.is_new:
             await self._create(session, _first_fields(delta), amendment)
         else:
-            await self._commit(session, delta, amendment)
+            session.committed(await self._lanes.commit(self._job(session, delta, amendment)))
         session.rebase(delta, amendment)
 
     async def acquire(self, session_id: str, wait: float, hold: float) -> BaseSession:
@@ -417,7 +418,7 @@ class AsyncSessionManager:
             if session.fence and not session.ended:
                 await self._give_back(session, failed=failed)
             elif not failed and not (session.untouched and not touch_due(session.record, session.loaded_at)):
-                await self.finish(session)
+                await self._carry_out(session, session.delta(), session.amendment)
         finally:
             session.close()
 
@@ -442,31 +443,29 @@ class AsyncSessionManager:
         record: Record,
         secret: str,
         now: float,
-        presented: Presented = Presented.NOTHING,
+        presented: Presented = "nothing",
         kind: type[BaseSession] | None = None,
     ) -> BaseSession:
         return (kind or self._session_class)(self._context, record, secret, now, presented)
 
     async def _carry_out(self, session: BaseSession, delta: Delta | None, amendment: Amendment | None) -> Closing:
         done = closing(session, delta, amendment)
-        if done is Closing.TOUCH:
+        if done == "touch":
             if touch_due(session.record, session.loaded_at):
                 await self._touch(session)
-        elif done is Closing.COMMIT:
-            await self._commit(session, delta, amendment)
-        elif done is Closing.CREATE:
+        elif done == "commit":
+            session.committed(await self._lanes.commit(self._job(session, delta, amendment)))
+        elif done == "create":
             await self._create(session, _first_fields(delta), amendment)
-        elif done is Closing.END:
+        elif done == "end":
             self.tell(await self.store.end([session.record.handle], "ended", self._clock()))
-        elif done is Closing.DROP:
+        elif done == "drop":
             self.counts["dropped"] += 1
             log.info("what was written under a superseded id was dropped: the client has, or is about to get, a newer one")
         return done
 
-    async def _commit(self, session: BaseSession, delta: Delta | None, amendment: Amendment | None) -> Job:
-        job = Job(session.record, delta, amendment, time.monotonic() + self.config.deadline, session.fence)
-        session.committed(await self._lanes.commit(job))
-        return job
+    def _job(self, session: BaseSession, delta: Delta | None, amendment: Amendment | None) -> Job:
+        return Job(session.record, delta, amendment, time.monotonic() + self.config.deadline, session.fence)
 
     async def _attempt(self, session: BaseSession, deadline: float) -> Record | None:
         """Commit a transaction's session if nobody else was there; else the fresh record."""

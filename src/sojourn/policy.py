@@ -4,9 +4,8 @@ Pure: time is the argument `now`, in Unix seconds, and nothing here does I/O.
 
 from __future__ import annotations
 
-from enum import Enum
 from hmac import compare_digest
-from typing import Any, Final
+from typing import Any, Final, Literal, TypeAlias
 
 from .config import SessionConfig
 from .record import KEEP, Amendment, Committed, Conflict, Gone, Leased, Outcome, Previous, Record, replace
@@ -17,13 +16,8 @@ GRACE: Final = 30.0
 """Seconds for which a secret that was replaced for age still loads, after the new one was first seen."""
 
 
-class Shown(Enum):
-    """What the secret that a client showed is to a record."""
-
-    CURRENT = "current"
-    PREVIOUS = "previous"
-    """Replaced for age, and still good."""
-    DEAD = "dead"
+Shown: TypeAlias = Literal["current", "previous", "dead"]
+"""What the secret that a client showed is to a record. "previous": it was replaced for age, and is still good."""
 
 
 def is_over(record: Record, now: float) -> bool:
@@ -44,16 +38,16 @@ def touched(record: Record, at: float) -> Record:
 def shown(record: Record, digest: bytes, now: float) -> Shown:
     """Which secret of the record this is. Compared in constant time."""
     if compare_digest(record.secret_digest, digest):
-        return Shown.CURRENT
+        return "current"
     previous = record.previous
     if previous is None or (previous.settled_at is not None and now >= previous.settled_at + GRACE):
-        return Shown.DEAD
-    return Shown.PREVIOUS if any(compare_digest(kept, digest) for kept in previous.digests) else Shown.DEAD
+        return "dead"
+    return "previous" if any(compare_digest(kept, digest) for kept in previous.digests) else "dead"
 
 
 def settling_due(record: Record, seen: Shown) -> bool:
     """Whether this is the first sight of a secret that replaced another for age: from now the old one's grace runs."""
-    return seen is Shown.CURRENT and record.previous is not None and record.previous.settled_at is None
+    return seen == "current" and record.previous is not None and record.previous.settled_at is None
 
 
 def rotation_due(record: Record, now: float, rotate_after: float | None) -> bool:
@@ -108,7 +102,7 @@ def guard(current: Record | None, base: Record, wanted: Record, now: float, fenc
     """
     if current is None:
         return Gone()
-    unchanged = current.version == base.version
+    unchanged = current is base or current.version == base.version
     if not unchanged and current.knows(wanted.version):
         return Committed(current)
     if current.generation != base.generation or is_over(current, now):

@@ -12,8 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from datetime import timedelta
-from enum import Enum
-from typing import Any, Final
+from typing import Any, Final, Literal, TypeAlias
 
 from msgspec import Struct
 
@@ -29,19 +28,18 @@ __all__ = ["AsyncSession", "BaseSession", "Context", "Phase", "Presented", "Sess
 _ASSIGNED: Final = Assign(b"")  # stands in the trace of a field until its value, which may yet be mutated, is encoded
 
 
-class Presented(Enum):
-    """What a client presented as its session id."""
+Presented: TypeAlias = Literal["nothing", "malformed", "repeated", "unknown", "superseded", "live"]
+"""What a client presented as its session id.
 
-    NOTHING = "nothing"
-    MALFORMED = "malformed"
-    """Not of the form of an id: no store was asked."""
-    REPEATED = "repeated"
-    """Two cookies of our name that differ: neither can be trusted."""
-    UNKNOWN = "unknown"
-    """Of the right form, and no such session: it ended, it expired, or it never was."""
-    SUPERSEDED = "superseded"
-    """The session is alive and the secret is not its own (any more): a rotation, or a guess."""
-    LIVE = "live"
+    malformed    not of the form of an id: no store was asked
+    repeated     two cookies of our name that differ: neither can be trusted
+    unknown      of the right form, and no such session: it ended, it expired, or it never was
+    superseded   the session is alive and the secret is not its own (any more): a rotation, or a guess
+    live         the id of a live session
+"""
+
+Phase: TypeAlias = Literal["open", "ended", "closed"]
+"""The life of a session object. "ended": it was ended here, which is carried out when the block or the request is over."""
 
 
 class Context(Struct, frozen=True):
@@ -50,14 +48,6 @@ class Context(Struct, frozen=True):
     codec: Codec
     config: SessionConfig
     save: Callable[[BaseSession], Any]
-
-
-class Phase(Enum):
-    """How the life of a session object ends. (While it is open it has none of these.)"""
-
-    ENDED = "ended"
-    """The session was ended here; the end is carried out when the block or the request is over."""
-    CLOSED = "closed"
 
 
 class BaseSession(MutableMapping[str, Any]):
@@ -70,8 +60,7 @@ class BaseSession(MutableMapping[str, Any]):
 
     # What most sessions never set stands on the class: a session is made for each request, and should be cheap.
     _amendment: Amendment | None = None
-    _phase: Phase | None = None  # None is "open": the test on the hot path is then the cheapest there is
-    _sent: Mapping[str, tuple[list[Op], int]] = {}  # noqa: RUF012 - never changed, only replaced
+    _phase: Phase = "open"
     accessed: bool = False
     """Whether anybody looked into it."""
     fence: int = 0
@@ -84,7 +73,7 @@ class BaseSession(MutableMapping[str, Any]):
         self._secret = self._shown = secret
         self._values: dict[str, Any] = {}
         self._lent: dict[str, bytes] = {}  # mutable values that were handed out, with the bytes they are compared to
-        self._ops: dict[str, list[Op]] = {}  # what was done to each field; in `_sent`: how much of it was committed
+        self._ops: dict[str, list[Op]] = {}  # what was done to each field, in order
         self.loaded_at = now
         """When it was loaded, in Unix seconds."""
         self.presented = presented
@@ -93,7 +82,7 @@ class BaseSession(MutableMapping[str, Any]):
     # --- The mapping ---------------------------------------------------------------------------------------------
 
     def __getitem__(self, name: str) -> Any:
-        if self._phase is not None:
+        if self._phase != "open":
             self._refuse()
         self.accessed = True
         values = self._values
@@ -111,7 +100,7 @@ class BaseSession(MutableMapping[str, Any]):
         return value
 
     def __setitem__(self, name: str, value: Any) -> None:
-        if self._phase is not None:
+        if self._phase != "open":
             self._refuse()
         self.accessed = True
         if type(name) is not str:
@@ -130,13 +119,13 @@ class BaseSession(MutableMapping[str, Any]):
         self._ops[name] = [Unset()]
 
     def __contains__(self, name: object) -> bool:
-        if self._phase is not None:
+        if self._phase != "open":
             self._refuse()
         self.accessed = True
         return name in self._values or (name in self._fields and name not in self._ops)
 
     def __iter__(self) -> Iterator[str]:
-        if self._phase is not None:
+        if self._phase != "open":
             self._refuse()
         self.accessed = True
         kept = [name for name in self._fields if name not in self._ops or name in self._values]
@@ -183,7 +172,7 @@ class BaseSession(MutableMapping[str, Any]):
         return {name: self._context.codec.decode(name, self._context.codec.encode(name, self[name])) for name in self}
 
     def __repr__(self) -> str:
-        state = "" if self._phase is None else f", {self._phase.value}"
+        state = "" if self._phase == "open" else f", {self._phase}"
         return f"<{type(self).__name__} {self._record.handle}, {len(self._fields)} fields as loaded{state}>"
 
     __hash__ = None  # type: ignore[assignment]
@@ -264,12 +253,12 @@ class BaseSession(MutableMapping[str, Any]):
     @property
     def closed(self) -> bool:
         """Whether its block or response is over. Everything else raises `SessionClosed` then."""
-        return self._phase is Phase.CLOSED
+        return self._phase == "closed"
 
     @property
     def ended(self) -> bool:
         """Whether it was ended here."""
-        return self._phase is Phase.ENDED
+        return self._phase == "ended"
 
     # --- What can be asked for: carried out at the commit ----------------------------------------------------------
 
@@ -293,10 +282,10 @@ class BaseSession(MutableMapping[str, Any]):
 
     def end(self) -> None:
         """End the session, for good: nothing loaded before can bring it back. Any further use raises."""
-        if self._phase is not None:
+        if self._phase != "open":
             self._refuse()
         self.accessed = True
-        self._phase = Phase.ENDED
+        self._phase = "ended"
 
     def set_timeouts(
         self,
@@ -333,7 +322,7 @@ class BaseSession(MutableMapping[str, Any]):
     @property
     def untouched(self) -> bool:
         """Whether nothing was done that could ask for a commit: a quick test for the many sessions that are only read."""
-        return not self._lent and not self._ops and self._amendment is None and self._phase is None
+        return not self._lent and not self._ops and self._amendment is None and self._phase == "open"
 
     @property
     def rotated(self) -> bool:
@@ -371,27 +360,30 @@ class BaseSession(MutableMapping[str, Any]):
 
     def delta(self) -> Delta | None:
         """What changed since the load; None: nothing. Raises `UnsupportedValue` and `TooLarge`."""
-        lent, traces = self._lent, self._ops
+        lent, traces, values = self._lent, self._ops, self._values
         if not lent and not traces:
             return None
         encode = self._context.codec.encode
         ops: dict[str, tuple[Op, ...]] = {}
         local: dict[str, bytes | None] = {}
+        for name, before in lent.items():
+            after = encode(name, values[name])
+            if after != before:
+                ops[name] = (*traces.get(name, ()), Changed(before, after))
+                local[name] = after
+            elif name in traces:
+                ops[name] = tuple(traces[name])
+                local[name] = before
         for name, trace in traces.items():
             if trace[-1] is _ASSIGNED:
-                data = local[name] = encode(name, self._values[name])
-                ops[name] = (Assign(data),)
-            else:
-                local[name] = lent.get(name)
+                data = local[name] = lent[name] = encode(name, values[name])
+                trace[-1] = Assign(data)
                 ops[name] = tuple(trace)
-        for name, before in lent.items():
-            after = encode(name, self._values[name])
-            if after != before:
-                local[name] = after
-                ops[name] = (*ops.get(name, ()), Changed(before, after))
+            elif name not in ops:
+                ops[name] = tuple(trace)
+                local[name] = None
         if not ops:
             return None
-        self._sent = {name: (trace, len(trace)) for name, trace in traces.items()}
         check_sizes(local, self._context.config)
         return Delta(self._fields, ops, local)
 
@@ -406,27 +398,29 @@ class BaseSession(MutableMapping[str, Any]):
     def rebase(self, delta: Delta | None, amendment: Amendment | None) -> None:
         """Go on from a commit of this delta and amendment. What happened here while it was under way stays to be committed,
         and values that were handed out stay the caller's: they are compared, from here on, with what was committed."""
-        local = {} if delta is None else delta.local
-        for name in local:
-            trace = self._ops.get(name)
-            sent, length = self._sent.get(name, (None, 0))
-            if trace is not None and trace is sent:
-                del trace[:length]
-            if not trace:
-                self._ops.pop(name, None)
+        if delta is not None:
+            for name, done in delta.ops.items():
+                self._forget(name, done)
+                if name in self._lent:
+                    self._lent[name] = delta.local[name] or b""
         for name, value in list(self._values.items()):
-            data = local.get(name) or self._lent.get(name)
-            if name in self._ops and self._ops[name][-1] is _ASSIGNED:
-                continue
-            if data is None or (type(value) in ATOMS and name not in self._ops):
-                del self._values[name]
+            if type(value) in ATOMS and name not in self._ops:
+                del self._values[name]  # nobody can change it in place: read it anew, as others left it
                 self._lent.pop(name, None)
-            elif name not in self._ops:
-                self._lent[name] = data
         self._fields = self._record.fields
         if self._amendment is amendment:
             self._amendment = None
             self._shown = self._secret
+
+    def _forget(self, name: str, done: tuple[Op, ...]) -> None:
+        """Drop from a field's trace what was committed: the very same operations, at its beginning."""
+        trace = self._ops.get(name, [])
+        same = 0
+        while same < min(len(trace), len(done)) and trace[same] is done[same]:
+            same += 1
+        del trace[:same]
+        if not trace:
+            self._ops.pop(name, None)
 
     def discard(self) -> None:
         """Forget what was changed and not committed."""
@@ -437,7 +431,7 @@ class BaseSession(MutableMapping[str, Any]):
 
     def close(self) -> None:
         """Make every further use raise `SessionClosed`."""
-        self._phase = Phase.CLOSED
+        self._phase = "closed"
 
     def _identify(self) -> None:
         """Give a new session its handle and its secret, as soon as somebody asks for either."""
@@ -446,7 +440,7 @@ class BaseSession(MutableMapping[str, Any]):
             self._secret = ids.mint_secret()
 
     def _amend(self, **changes: Any) -> None:
-        if self._phase is not None:
+        if self._phase != "open":
             self._refuse()
         self.accessed = True
         wanted = self._amendment
@@ -470,7 +464,7 @@ class BaseSession(MutableMapping[str, Any]):
         self._lent[name] = data
 
     def _refuse(self) -> None:
-        if self._phase is Phase.ENDED:
+        if self._phase == "ended":
             raise SessionClosed("this session was ended here: there is nothing to read or write any more")
         raise SessionClosed("this session object was used after its block or response: load the session anew")
 
@@ -488,7 +482,7 @@ class Session(BaseSession):
     def save(self) -> None:
         """Commit what changed so far, now; the block goes on. Nothing happens if nothing changed. Raises
         `SessionGone`, `ConflictError`, `StoreUnavailable` and `OutcomeUnknown`."""
-        if self._phase is not None:
+        if self._phase != "open":
             self._refuse()
         self._context.save(self)
 
@@ -499,6 +493,6 @@ class AsyncSession(BaseSession):
     async def save(self) -> None:
         """Commit what changed so far, now; the block goes on. Nothing happens if nothing changed. Raises
         `SessionGone`, `ConflictError`, `StoreUnavailable` and `OutcomeUnknown`."""
-        if self._phase is not None:
+        if self._phase != "open":
             self._refuse()
         await self._context.save(self)

@@ -11,6 +11,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from typing import Any, Final
 
 from ..errors import MissingExtra
@@ -84,8 +85,8 @@ def show(document: dict[str, Any]) -> None:
     tree = Tree(Text.assemble("session ", (document["handle"], "bold cyan")), guide_style="dim")
     for name, text in _metadata(document, now):
         tree.add(Text.assemble((f"{name:<11}", "dim"), text))
-    count = plural(len(document["fields"]), "field")
-    fields = tree.add(Text.assemble((count, "bold"), (f"  {size(document['size'])}", "dim")))
+    title = plural(len(document["fields"]), "field")
+    fields = tree.add(Text.assemble((title, "bold"), (f"  {size(document['size'])}", "dim")))
     for field in document["fields"]:
         _add_field(fields, field)
     _console().print(tree)
@@ -182,23 +183,9 @@ _SURVIVES: Final = {
 def progress(steps: int) -> Iterator[Callable[[Any], None]]:
     """A bar of so many steps, while the check runs. What it yields is called before each."""
     columns = (SpinnerColumn(), BarColumn(bar_width=24), MofNCompleteColumn(), TextColumn("{task.description}", markup=False))
-    with Progress(*columns, console=_console(), transient=True) as bar:
-        task = bar.add_task("", total=steps)
-        begun: _Counted = _Counted()
-
-        def starting(promise: Any) -> None:
-            bar.update(task, description=promise.says, completed=begun.next() - 1)
-
-        yield starting
-
-
-class _Counted:
-    def __init__(self) -> None:
-        self._count = 0
-
-    def next(self) -> int:
-        self._count += 1
-        return self._count
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task, done = bar.add_task("", total=steps), count()
+        yield lambda promise: bar.update(task, description=promise.says, completed=next(done))
 
 
 def check(document: dict[str, Any]) -> None:

@@ -12,9 +12,11 @@ from typing import Any, Final
 
 from .. import ids
 
-__all__ = ["STORE_VARIABLE", "UsageError", "make_parser", "put_in_order"]
+__all__ = ["DEMO_PORT", "DEMO_STORE", "STORE_VARIABLE", "UsageError", "make_parser", "put_in_order"]
 
 STORE_VARIABLE: Final = "SOJOURN_STORE"
+DEMO_PORT: Final = 8765
+DEMO_STORE: Final = "sqlite:///sojourn-demo.db"
 
 _VALUED: Final = frozenset({"--store", "--user", "--limit", "--after", "--port"})  # options that take the next word
 _LARGEST_PAGE: Final = 100_000
@@ -104,11 +106,9 @@ def _add(commands: Any, name: str, what: str) -> argparse.ArgumentParser:
 def _add_demo(commands: Any) -> None:
     what = "serve a small shop that shows what sessions can do, and open it in a browser"
     parser = commands.add_parser("demo", help=what, description=f"{what[0].upper()}{what[1:]}.", allow_abbrev=False)
-    parser.add_argument("--port", metavar="N", type=_up_to(_LARGEST_PORT, 0), default=8765, help="(default: 8765; 0: any)")
+    parser.add_argument("--port", metavar="N", type=_up_to(_LARGEST_PORT, 0), default=DEMO_PORT, help="(default: 8765; 0: any)")
     # Not SOJOURN_STORE: a demo has no business in the store of your application.
-    parser.add_argument(
-        "--store", metavar="URL", default="sqlite:///sojourn-demo.db", help="(default: sqlite:///sojourn-demo.db)"
-    )
+    parser.add_argument("--store", metavar="URL", default=DEMO_STORE, help=f"(default: {DEMO_STORE})")
     parser.add_argument("--no-browser", action="store_true", help="do not open a browser")
     _add_json(parser)
 

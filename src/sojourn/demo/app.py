@@ -41,8 +41,9 @@ _WORK: Final = (0.02, 0.12)  # seconds that a parallel request pretends to work,
 _is_run = re.compile(r"[0-9a-z-]{8,40}").fullmatch
 
 
-def make_app(manager: AsyncSessionManager, store: str) -> Starlette:
-    """The demo as an ASGI application. ``store`` is what the page calls the place where sessions live."""
+def make_app(manager: AsyncSessionManager, store: str, command: str = "sojourn demo") -> Starlette:
+    """The demo as an ASGI application. ``store`` is what the page calls the place where sessions live, ``command`` what it
+    says starts the server again."""
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -69,7 +70,7 @@ def make_app(manager: AsyncSessionManager, store: str) -> Starlette:
         lifespan=lifespan,
     )
     app.state.manager = manager
-    app.state.server = Server(os.getpid(), time.time(), store)
+    app.state.server = Server(os.getpid(), time.time(), store, command)
     app.state.whole = WholeSaves()
     return app
 

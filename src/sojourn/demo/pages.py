@@ -31,12 +31,14 @@ _NOTICES: Final = {
     "hello": "You are signed in. Your session got a new secret; the old one is dead.",
     "bye": "You are signed out. The session is gone from the store, for good.",
     "elsewhere": "You were signed out from another device. Nothing that was under way here can bring the session back.",
+    "expired": "Your session ran out of time. It is over, and stays over.",
     "ended": "That device is signed out.",
     "ended-all": "You are signed out everywhere else.",
     "name": "A name has 1 to 40 letters or digits; spaces, dots, hyphens and apostrophes may stand within.",
     "full": "The cart is full. Empty it, and go on.",
 }
 _PROBLEMS: Final = frozenset({"name", "full"})
+_WHEN_OUT: Final = frozenset({"bye", "elsewhere", "expired"})  # these make sense to nobody who is signed in
 
 
 class Html(str):
@@ -51,6 +53,8 @@ class Server(Struct, frozen=True):
     pid: int
     started_at: float
     store: str
+    command: str
+    """What starts it again."""
 
 
 class Page(Struct, frozen=True):
@@ -90,8 +94,9 @@ def render(page: Page) -> str:
         now=f"{page.now:.3f}",
         handle="" if session.is_new else session.handle,
         pid=server.pid,
+        command=server.command,
         signed_in="yes" if signed_in else "no",
-        notice=_notice(page.notice),
+        notice=_notice(page.notice, signed_in),
         account=fill("account", name=session["name"]) if signed_in else Html(""),
         ticket=_ticket(page) if signed_in else fill("sign_in", state=_anonymous(session)),
         products=_all(_product(sku) for sku in PRODUCTS),
@@ -108,8 +113,8 @@ def _versioned(name: str) -> str:
     return f"/static/{name}?v={sha256((STATIC / name).read_bytes()).hexdigest()[:12]}"
 
 
-def _notice(key: str) -> Html:
-    if key not in _NOTICES:
+def _notice(key: str, signed_in: bool) -> Html:
+    if key not in _NOTICES or (signed_in and key in _WHEN_OUT):
         return Html("")
     return fill("notice", kind="problem" if key in _PROBLEMS else "good", text=_NOTICES[key])
 
@@ -205,6 +210,7 @@ def _survival(page: Page) -> Html:
     return fill(
         "survival",
         pid=server.pid,
+        command=server.command,
         store=server.store,
         up_since=f"{server.started_at:.3f}",
         up=duration(page.now - server.started_at),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import socket
 import sys
 import threading
@@ -13,6 +14,7 @@ from typing import Final
 import uvicorn
 
 from ..cli.humane import safe
+from ..cli.parsing import DEMO_PORT, DEMO_STORE
 from ..config import CookieConfig, SessionConfig
 from ..errors import SojournError
 from ..manager import AsyncSessionManager
@@ -34,7 +36,7 @@ def serve(*, port: int, store: str, browser: bool, as_json: bool = False) -> int
     with listening:
         manager = AsyncSessionManager(store, config=CONFIG)
         url = f"http://{_HOST}:{listening.getsockname()[1]}/"
-        app = make_app(manager, store)
+        app = make_app(manager, store, _command(listening.getsockname()[1], store))
         server = _Server(uvicorn.Config(app, log_level="warning", access_log=False, server_header=False))
         server.announcement = _announcement(url, store, as_json)
         server.open_at = url if browser else None
@@ -67,6 +69,16 @@ def _listen(port: int) -> socket.socket:
         listening.close()
         raise PortTaken(f"port {port} cannot be used ({error.strerror}): choose another with --port") from error
     return listening
+
+
+def _command(port: int, store: str) -> str:
+    """What starts the same demo again."""
+    parts = ["sojourn demo"]
+    if port != DEMO_PORT:
+        parts.append(f"--port {port}")
+    if store != DEMO_STORE:
+        parts.append(f"--store {shlex.quote(store)}")
+    return " ".join(parts)
 
 
 def _announcement(url: str, store: str, as_json: bool) -> str:
