@@ -9,14 +9,16 @@ of the store logs nobody in. Everything is URL-safe ASCII, whatever the client s
 from __future__ import annotations
 
 import re
-import secrets
+from base64 import urlsafe_b64encode
 from hashlib import sha256
+from os import urandom
 from typing import Final
 
-__all__ = ["Handle", "digest", "is_handle", "join", "mint_handle", "mint_secret", "split"]
+__all__ = ["Handle", "digest", "is_handle", "join", "mint", "mint_secret", "split"]
 
-_HANDLE_BYTES: Final = 16  # 128 bits: 22 characters
-_SECRET_BYTES: Final = 32  # 256 bits: 43 characters
+_HANDLE_LENGTH: Final = 22  # characters of 6 random bits: 132 bits, which is 128 and what rounds it up
+_SECRET_LENGTH: Final = 43  # 258 bits
+_RANDOM_BYTES: Final = 51  # 68 characters of URL-safe base64, with no padding
 _HANDLE: Final = r"[A-Za-z0-9_-]{22,96}"
 _match_id = re.compile(rf"({_HANDLE})\.([A-Za-z0-9_-]{{43}})").fullmatch
 _match_handle = re.compile(_HANDLE).fullmatch
@@ -33,18 +35,22 @@ class Handle(str):
     __slots__ = ()
 
 
-def mint_handle(form: str = "{random}", now: float = 0.0) -> str:
-    """A new handle. ``form`` may hold ``{timestamp}`` (whole seconds of ``now``) and must hold ``{random}``,
-    which is 128 bits from the operating system, in 22 characters."""
-    random = secrets.token_urlsafe(_HANDLE_BYTES)
-    if form == "{random}":
-        return random
-    return form.replace("{timestamp}", str(int(now))).replace("{random}", random)
+def mint(form: str = "{random}", now: float = 0.0) -> tuple[str, str]:
+    """A new handle and a new secret, from the operating system's randomness.
+
+    ``form`` is the handle's: it must hold ``{random}``, which becomes 128 random bits in 22 characters, and may hold
+    ``{timestamp}``, which becomes the whole seconds of ``now``.
+    """
+    random = urlsafe_b64encode(urandom(_RANDOM_BYTES)).decode("ascii")
+    handle, secret = random[:_HANDLE_LENGTH], random[_HANDLE_LENGTH : _HANDLE_LENGTH + _SECRET_LENGTH]
+    if form != "{random}":
+        handle = form.replace("{timestamp}", str(int(now))).replace("{random}", handle)
+    return handle, secret
 
 
 def mint_secret() -> str:
     """A new secret: 256 bits from the operating system, in 43 characters."""
-    return secrets.token_urlsafe(_SECRET_BYTES)
+    return mint()[1]
 
 
 def join(handle: str, secret: str) -> str:

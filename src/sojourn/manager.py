@@ -38,10 +38,10 @@ from .ids import Handle
 from .lanes import Job, Lanes, backoff, mint_version, repeated
 from .lifecycle import Closing, CookieAction, closing, cookie_action
 from .opening import open_store
-from .policy import amend, is_over, rotation_due, settling_due, shown, touch_due
+from .policy import amend, is_over, new_record, rotation_due, settling_due, shown, touch_due
 from .record import Amendment, Cap, Change, ChangeKind, Delta, Record, Refused, Summary
 from .session import AsyncSession, BaseSession, Context, Presented, check_sizes
-from .store import Stats, Store, World
+from .store import NO_CAP, Stats, Store, World
 from .waiting import Signal, TaskWaiting, Waiting
 
 __all__ = ["AsyncSessionManager"]
@@ -97,9 +97,11 @@ class AsyncSessionManager:
         self._codec = Codec()
         self._lanes = Lanes(self.store, self._codec, config, self._waiting, clock, self.tell)
         self._listeners: list[tuple[Callable[[Change], None], frozenset[str]]] = []
-        self._cap = Cap(config.max_sessions_per_user, config.at_cap == "refuse", config.max_sessions)
+        bounded = config.max_sessions_per_user is not None or config.max_sessions is not None
+        refuse = config.at_cap == "refuse"
+        self._cap = Cap(config.max_sessions_per_user, refuse, config.max_sessions) if bounded else NO_CAP
         self._context = Context(self._codec, config, self._saver())
-        self._blank = self._blank_record()
+        self._blank = new_record("", b"", b"", {}, 0.0, config)
         self._cleaner: tuple[Signal, asyncio.Task[None]] | None = None
         self._swept_at = time.monotonic()
 
@@ -121,15 +123,19 @@ class AsyncSessionManager:
         timeouts are seconds and hold for this session only. Raises `UnsupportedValue` and `TooLarge` for data that
         cannot be kept, and `TooManySessions` at the user's cap if that refuses.
         """
-        session = self.new()
-        if user_id is not None:
-            session.login(user_id)
-        if label is not None:
-            session.label = label
-        if idle_timeout is not None or absolute_timeout is not None or persistent:
-            session.set_timeouts(idle=idle_timeout, absolute=absolute_timeout, persistent=persistent)
-        await self._create(session, self._codec.encode_all(data) if data else {}, session.amendment)
-        return ids.join(session.record.handle, session.secret)
+        handle, secret = ids.mint(self.config.handle_form, self._clock())
+        amendment = None
+        if user_id is not None or label is not None or idle_timeout or absolute_timeout or persistent:
+            amendment = Amendment(
+                login=user_id is not None,
+                user_id=user_id,
+                label=label[:200] if label else None,
+                idle_timeout=None if idle_timeout is None else seconds(idle_timeout, "idle_timeout"),
+                absolute_timeout=None if absolute_timeout is None else seconds(absolute_timeout, "absolute_timeout"),
+                persistent=persistent,
+            )
+        await self._add(handle, secret, self._codec.encode_all(data) if data else {}, amendment)
+        return ids.join(handle, secret)
 
     async def get_session(self, session_id: str) -> dict[str, Any] | None:
         """The session's fields as a plain dict that shares nothing with the store; None if it is unknown, malformed,
@@ -387,7 +393,7 @@ class AsyncSessionManager:
         if delta is None and amendment is None:
             return
         if session.is_new:
-            await self._create(session, _first_fields(delta), amendment)
+            await self._create(session, delta, amendment)
         else:
             session.committed(await self._lanes.commit(self._job(session, delta, amendment)))
         session.rebase(delta, amendment)
@@ -456,7 +462,7 @@ class AsyncSessionManager:
         elif done == "commit":
             session.committed(await self._lanes.commit(self._job(session, delta, amendment)))
         elif done == "create":
-            await self._create(session, _first_fields(delta), amendment)
+            await self._create(session, delta, amendment)
         elif done == "end":
             self.tell(await self.store.end([session.record.handle], "ended", self._clock()))
         elif done == "drop":
@@ -480,13 +486,19 @@ class AsyncSessionManager:
         session.committed(record)
         return None
 
-    async def _create(self, session: BaseSession, fields: dict[str, bytes], amendment: Amendment | None) -> None:
+    async def _create(self, session: BaseSession, delta: Delta | None, amendment: Amendment | None) -> None:
+        """Store a session that is new."""
+        fields = {} if delta is None else {name: data for name, data in delta.local.items() if data is not None}
+        session.identify()
+        session.committed(await self._add(session.record.handle, session.secret, fields, amendment))
+
+    async def _add(self, handle: str, secret: str, fields: dict[str, bytes], amendment: Amendment | None) -> Record:
+        """Add a record."""
         now = self._clock()
         check_sizes(fields, self.config)
-        size = sum(map(len, fields)) + sum(map(len, fields.values()))
-        if size > self.config.max_session_bytes:
-            raise TooLarge("the session", size, self.config.max_session_bytes, "max_session_bytes")
-        record = session.first_record(now, mint_version(), fields, size)
+        record = new_record(handle, ids.digest(secret), mint_version(), fields, now, self.config)
+        if record.size > self.config.max_session_bytes:
+            raise TooLarge("the session", record.size, self.config.max_session_bytes, "max_session_bytes")
         if amendment is not None:
             record = amend(record, amendment, now, self.config)
         try:
@@ -495,10 +507,11 @@ class AsyncSessionManager:
             outcome = await repeated(lambda: self.store.create(record, now, self._cap), self.config.deadline, unknown)
         if isinstance(outcome, Refused):
             raise TooManySessions("the user has as many sessions as max_sessions_per_user allows: end one first")
-        session.committed(record)
-        if outcome.facts:
+        if self._listeners:
             self.tell(outcome.facts)
-        await self._sweep_if_due()
+        if self._cleaner is None and time.monotonic() - self._swept_at >= self.config.cleanup_interval:
+            await self._sweep()
+        return record
 
     async def _touch(self, session: BaseSession) -> None:
         """Record activity. If the store cannot write, a reader is still served: the session may end a little early."""
@@ -509,31 +522,12 @@ class AsyncSessionManager:
             self.counts["untouched"] += 1
             log.warning("activity of session %s could not be recorded: %s", record.handle, error)
 
-    async def _sweep_if_due(self) -> None:
+    async def _sweep(self) -> None:
         """Where no cleaner runs, creations remove the dead, a bounded number each: what is born pays for who died."""
-        if self._cleaner is None and time.monotonic() - self._swept_at >= self.config.cleanup_interval:
-            found = await self.store.purge_expired(self._clock(), _SWEEP_BY_CREATION)
-            self.tell(found)
-            if len(found) < _SWEEP_BY_CREATION:
-                self._swept_at = time.monotonic()
-
-    def _blank_record(self) -> Record:
-        config = self.config
-        return Record(
-            handle="",
-            secret_digest=b"",
-            versions=b"",
-            user_id=None,
-            created_at=0.0,
-            authenticated_at=0.0,
-            rotated_at=0.0,
-            accessed_at=0.0,
-            idle_timeout=config.idle_timeout,
-            touch_interval=config.touch_interval_for(config.idle_timeout),
-            ends_at=0.0,
-            size=0,
-            fields={},
-        )
+        found = await self.store.purge_expired(self._clock(), _SWEEP_BY_CREATION)
+        self.tell(found)
+        if len(found) < _SWEEP_BY_CREATION:
+            self._swept_at = time.monotonic()
 
 
 class AsyncSessionBlock:
@@ -566,11 +560,6 @@ class AsyncExclusiveBlock(AsyncSessionBlock):
     async def __aenter__(self) -> AsyncSession:
         self._session = await self._manager.acquire(self._id, self._wait, self._hold)
         return cast(AsyncSession, self._session)
-
-
-def _first_fields(delta: Delta | None) -> dict[str, bytes]:
-    """The fields of a session that is created from what was put into it."""
-    return {} if delta is None else {name: data for name, data in delta.local.items() if data is not None}
 
 
 def _handle_of(session_id: str | None) -> str | None:

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, TypeAlias
 from .config import SessionConfig
 from .record import KEEP, Amendment, Committed, Conflict, Gone, Leased, Outcome, Previous, Record, replace
 
-__all__ = ["GRACE", "Shown", "amend", "guard", "is_over", "rotation_due", "settling_due", "shown", "touch_due", "touched"]
+__all__ = ["GRACE", "Shown", "amend", "guard", "is_over", "new_record", "rotation_due", "settling_due", "shown", "touch_due", "touched"]
 
 GRACE: Final = 30.0
 """Seconds for which a secret that was replaced for age still loads, after the new one was first seen."""
@@ -18,6 +18,27 @@ GRACE: Final = 30.0
 
 Shown: TypeAlias = Literal["current", "previous", "dead"]
 """What the secret that a client showed is to a record. "previous": it was replaced for age, and is still good."""
+
+
+def new_record(
+    handle: str, secret_digest: bytes, version: bytes, fields: dict[str, bytes], now: float, config: SessionConfig
+) -> Record:
+    """The record of a session that begins now."""
+    return Record(
+        handle=handle,
+        secret_digest=secret_digest,
+        versions=version,
+        user_id=None,
+        created_at=now,
+        authenticated_at=now,
+        rotated_at=now,
+        accessed_at=now,
+        idle_timeout=config.idle_timeout,
+        touch_interval=config.touch_interval_for(config.idle_timeout),
+        ends_at=now + config.absolute_timeout,
+        size=sum(map(len, fields)) + sum(map(len, fields.values())),
+        fields=fields,
+    )
 
 
 def is_over(record: Record, now: float) -> bool:

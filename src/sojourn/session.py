@@ -184,7 +184,7 @@ class BaseSession(MutableMapping[str, Any]):
         """The session's public name: safe to log and to list."""
         self.accessed = True
         if not self._record.handle:
-            self._identify()
+            self.identify()
         return Handle(self._record.handle)
 
     @property
@@ -247,8 +247,13 @@ class BaseSession(MutableMapping[str, Any]):
 
     @property
     def modified(self) -> bool:
-        """Whether there is something to commit. Costs an encoding of each mutable value that was read."""
+        """Whether there is something to commit, told from the values: there is no need to set it. That is allowed, as users
+        of other libraries do it, and changes nothing. Costs an encoding of each mutable value that was read."""
         return self._amendment is not None or self.delta() is not None
+
+    @modified.setter
+    def modified(self, value: bool) -> None:
+        pass
 
     @property
     def closed(self) -> bool:
@@ -265,7 +270,7 @@ class BaseSession(MutableMapping[str, Any]):
     def rotate(self) -> str:
         """Replace the secret: same session, same handle. Returns the new session id, good once this is committed; the
         old one is dead from then on."""
-        self._identify()
+        self.identify()
         secret = ids.mint_secret()
         self._amend(secret_digest=ids.digest(secret), for_age=False)
         self._secret = secret
@@ -329,6 +334,12 @@ class BaseSession(MutableMapping[str, Any]):
         """Whether the client must be sent another id than it showed."""
         return self._secret != self._shown
 
+    def identify(self) -> None:
+        """Give a new session its handle and its secret, as soon as somebody asks for either."""
+        if not self._record.handle:
+            handle, self._secret = ids.mint(self._context.config.handle_form, self.loaded_at)
+            self._record = replace(self._record, handle=handle)
+
     def rotate_for_age(self) -> None:
         """Replace the secret, and let the old one go on for a while."""
         self.rotate()
@@ -341,22 +352,6 @@ class BaseSession(MutableMapping[str, Any]):
     def give_back(self) -> None:
         """Give the lease back in the next commit."""
         self._amend(lease_for=0.0)
-
-    def first_record(self, now: float, version: bytes, fields: dict[str, bytes], size: int) -> Record:
-        """The record to create for this session."""
-        self._identify()
-        return replace(
-            self._record,
-            secret_digest=ids.digest(self._secret),
-            versions=version,
-            created_at=now,
-            authenticated_at=now,
-            rotated_at=now,
-            accessed_at=now,
-            ends_at=now + self._context.config.absolute_timeout,
-            fields=fields,
-            size=size,
-        )
 
     def delta(self) -> Delta | None:
         """What changed since the load; None: nothing. Raises `UnsupportedValue` and `TooLarge`."""
@@ -432,12 +427,6 @@ class BaseSession(MutableMapping[str, Any]):
     def close(self) -> None:
         """Make every further use raise `SessionClosed`."""
         self._phase = "closed"
-
-    def _identify(self) -> None:
-        """Give a new session its handle and its secret, as soon as somebody asks for either."""
-        if not self._record.handle:
-            self._record = replace(self._record, handle=ids.mint_handle(self._context.config.handle_form, self.loaded_at))
-            self._secret = ids.mint_secret()
 
     def _amend(self, **changes: Any) -> None:
         if self._phase != "open":

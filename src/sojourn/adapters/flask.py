@@ -54,15 +54,6 @@ class FlaskSession(Session, SessionMixin):
         """Whether it is stored nowhere yet."""
         return self.is_new
 
-    @property
-    def modified(self) -> bool:  # type: ignore[override]  # mypy reads Session's, which has no setter
-        """Whether there is something to commit. Setting it is allowed, as Flask's users do, and has no effect."""
-        return super().modified
-
-    @modified.setter
-    def modified(self, value: bool) -> None:
-        pass
-
     def clear(self) -> None:
         """Delete every field, and change the id."""
         super().clear()

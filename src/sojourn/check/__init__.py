@@ -39,7 +39,7 @@ def _keep(promise: Promise, bench: Bench, starting: Callable[[Promise], None]) -
     began = time.monotonic()
     try:
         finding = promise.test(bench)
-    except Exception as error:  # noqa: BLE001 - a store under test may fail in any way, and that is the answer
+    except Exception as error:  # a store under test may fail in any way, and that is the answer
         finding = Finding(False, "failed", describe(error))
     return Result(
         name=promise.name,

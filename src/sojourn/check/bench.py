@@ -140,8 +140,8 @@ class Bench:
 
 
 def together(count: int, work: Callable[[int, threading.Barrier], None]) -> list[str]:
-    """Run ``work(number, meet)`` in that many threads at once. Returns what went wrong in them; each that fails lets the
-    others go on without it."""
+    """Run ``work(number, meet)`` in that many threads at once. Returns what went wrong in them. Where one fails, the
+    others no longer wait for it."""
     meet, problems = threading.Barrier(count, timeout=PATIENCE), []
 
     def one(number: int) -> None:
@@ -149,7 +149,7 @@ def together(count: int, work: Callable[[int, threading.Barrier], None]) -> list
             work(number, meet)
         except threading.BrokenBarrierError:
             pass  # another writer failed: its problem is told
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer
+        except Exception as error:  # whatever it is, it is the answer
             problems.append(describe(error))
             meet.abort()
 

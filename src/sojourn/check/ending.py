@@ -81,7 +81,9 @@ def _login(bench: Bench) -> Finding:
         return refused and manager.get_session(new[0]) == {"cart": ["apple"]} and not manager.is_session_active(old)
 
     cut_off = sum(trial(number) for number in range(_TRIALS))
-    return _all_trials(cut_off, "cut off", "what was loaded before a sign-in could still be written, or be read by the old id")
+    return _all_trials(
+        cut_off, "cut off", "what was loaded before a sign-in was written after it, or the old id still works"
+    )
 
 
 def _all_trials(count: int, what: str, otherwise: str) -> Finding:

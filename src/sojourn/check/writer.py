@@ -1,7 +1,7 @@
 """The child of the durability check: writes to a session until it is killed, and says each acknowledged write.
 
-    input    the store's URL, then the session id, a line each
-    output   a line for each write once it is acknowledged: 0, 1, 2, ...; anything else is a complaint
+input    the store's URL, then the session id, a line each
+output   a line for each write once it is acknowledged: 0, 1, 2, ...; anything else is a complaint
 """
 
 from __future__ import annotations

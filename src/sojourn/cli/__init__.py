@@ -1,7 +1,7 @@
 """The command ``sojourn``: look at a store, end sessions, check a store's promises, run the demo.
 
-A command makes one document, a dict of plain values. ``--json`` prints it as it is; else `sojourn.cli.console` shows it, and
-only that needs the extra ``[cli]``. An id or a secret is in none of them: sessions go by their handles.
+A command makes one document, a dict of plain values. ``--json`` prints it as it is; else `sojourn.cli.console` shows
+it, and only that needs the extra ``[cli]``. An id or a secret is in none of them: sessions go by their handles.
 
 The documents (times in Unix seconds, sizes in bytes):
 
@@ -161,7 +161,7 @@ def _presenter(arguments: argparse.Namespace) -> Callable[[Document], None]:
     """What shows a document. Asked for first, so that a missing extra is told before anything is done."""
     if arguments.json:
         return _print_json
-    from . import console  # noqa: PLC0415 - it needs the extra [cli]
+    from . import console  # it needs the extra [cli]
 
     show: Callable[[Document], None] = getattr(console, arguments.command.replace("-", "_"))
     return show
@@ -175,7 +175,7 @@ def _print_json(document: Document) -> None:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    from .. import check  # noqa: PLC0415 - no other command needs it
+    from .. import check  # no other command needs it
 
     present, url, began = _presenter(arguments), _url(arguments), time.monotonic()
     with check.find_place(url) as place, closing(check.Bench.at(place.url)) as bench:
@@ -200,13 +200,13 @@ def _progress(arguments: argparse.Namespace, steps: int) -> AbstractContextManag
     """Something to call with each promise before it is checked."""
     if arguments.json:
         return nullcontext(lambda promise: None)
-    from . import console  # noqa: PLC0415 - it needs the extra [cli]
+    from . import console  # it needs the extra [cli]
 
     return console.progress(steps)
 
 
 def _demo(arguments: argparse.Namespace) -> int:
-    from ..demo import serve  # noqa: PLC0415 - it needs the extra [demo]
+    from ..demo import serve  # it needs the extra [demo]
 
     return serve(port=arguments.port, store=arguments.store, browser=not arguments.no_browser, as_json=arguments.json)
 

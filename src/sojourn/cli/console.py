@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import count
 from typing import Any, Final
@@ -101,7 +101,8 @@ def _metadata(document: dict[str, Any], now: float) -> Iterator[tuple[str, Text]
     yield "new secret", _moment(document["rotated_at"], ago(document["rotated_at"], now))
     yield "last seen", _moment(document["last_accessed_at"], ago(document["last_accessed_at"], now))
     idle = duration(document["idle_timeout"])
-    yield "expires", _moment(document["expires_at"], f"{until(document['expires_at'], now)}, after {idle} without activity")
+    left = until(document["expires_at"], now)
+    yield "expires", _moment(document["expires_at"], f"{left}, after {idle} without activity")
     yield "at latest", _moment(document["ends_at"], until(document["ends_at"], now))
     yield "cookie", Text("outlives the browser" if document["persistent"] else "ends with the browser")
 
@@ -113,7 +114,8 @@ def _moment(at: float, words: str) -> Text:
 
 def _add_field(tree: Tree, field: dict[str, Any]) -> None:
     if field["problem"] is not None:
-        tree.add(Text.assemble((safe(field["name"]), "bold"), (f"  {size(field['size'])}  ", "dim"), (field["problem"], "red")))
+        title = Text.assemble((safe(field["name"]), "bold"), (f"  {size(field['size'])}  ", "dim"))
+        tree.add(title.append(safe(field["problem"]), style="red"))
         return
     title = Text.assemble((safe(field["name"]), "bold"), (f"  {field['type']}, {size(field['size'])}", "dim"))
     _add_value(tree, title, field["value"])
@@ -121,11 +123,11 @@ def _add_field(tree: Tree, field: dict[str, Any]) -> None:
 
 def _add_value(tree: Tree, title: Text, value: Any) -> None:
     """A value beside its title, or its members below it."""
-    if not isinstance(value, (dict, _LIST)) or not value:
+    if not value or type(value) not in _NESTED:
         tree.add(Text.assemble(title, "  ", (_literal(value), "green")))
         return
     branch = tree.add(title)
-    members = value.items() if isinstance(value, dict) else enumerate(value)
+    members: Iterable[tuple[Any, Any]] = value.items() if isinstance(value, dict) else enumerate(value)
     for at, (key, member) in enumerate(members):
         if at == _MOST_MEMBERS:
             branch.add(Text(f"… {len(value) - at:,} more (--json shows all)", style="dim"))
@@ -167,7 +169,7 @@ def stats(document: dict[str, Any]) -> None:
     _console().print(table)
 
 
-_LIST: Final = type([])  # the name `list` is a command here
+_NESTED: Final = frozenset({dict, type([])})  # the name `list` is a command here
 _SURVIVES: Final = {
     "memory": "dies with the process",
     "process": "survives kill -9, and not always a power cut",
@@ -176,13 +178,14 @@ _SURVIVES: Final = {
 }
 
 
-# --- The check ---------------------------------------------------------------------------------------------------------
+# --- The check --------------------------------------------------------------------------------------------------------
 
 
 @contextmanager
 def progress(steps: int) -> Iterator[Callable[[Any], None]]:
     """A bar of so many steps, while the check runs. What it yields is called before each."""
-    columns = (SpinnerColumn(), BarColumn(bar_width=24), MofNCompleteColumn(), TextColumn("{task.description}", markup=False))
+    words = TextColumn("{task.description}", markup=False)
+    columns = (SpinnerColumn(), BarColumn(bar_width=24), MofNCompleteColumn(), words)
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task, done = bar.add_task("", total=steps), count()
         yield lambda promise: bar.update(task, description=promise.says, completed=next(done))

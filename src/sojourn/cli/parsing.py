@@ -46,7 +46,7 @@ def make_parser(version: str) -> argparse.ArgumentParser:
     """The parser of the whole command line."""
     parser = argparse.ArgumentParser(
         prog="sojourn",
-        description="Session state that never silently loses an update: look at a store, end sessions, check its promises.",
+        description="Look at a store of sessions, end some of them, check the store's promises, see a demo.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -57,7 +57,7 @@ def make_parser(version: str) -> argparse.ArgumentParser:
     _add(commands, "check", "see whether a store keeps its promises, on this machine, with sessions of the check's own")
     listing = _add(commands, "list", "show live sessions: handle, user, device, times, size")
     listing.add_argument("--user", metavar="USER", help="only the sessions of this user")
-    listing.add_argument("--limit", metavar="N", type=_up_to(_LARGEST_PAGE), default=1000, help="at most N (default: 1000)")
+    listing.add_argument("--limit", metavar="N", type=_up_to(_LARGEST_PAGE), default=1000, help="at most N (1000)")
     listing.add_argument("--after", metavar="HANDLE", default="", help="go on after this handle: the next page")
     show = _add(commands, "show", "show one session: its metadata and its fields, with types and sizes")
     show.add_argument("handle", metavar="HANDLE", help="the session's handle")
@@ -97,7 +97,8 @@ def _add(commands: Any, name: str, what: str) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser(
         name, help=what, description=f"{what[0].upper()}{what[1:]}.", allow_abbrev=False
     )
-    parser.add_argument("url", metavar="URL", nargs="?", help=f"the store, such as sqlite:///sessions.db (or ${STORE_VARIABLE})")
+    where = f"the store, such as sqlite:///sessions.db (or ${STORE_VARIABLE})"
+    parser.add_argument("url", metavar="URL", nargs="?", help=where)
     parser.add_argument("--store", metavar="URL", help="another way to name the store")
     _add_json(parser)
     return parser
@@ -106,9 +107,9 @@ def _add(commands: Any, name: str, what: str) -> argparse.ArgumentParser:
 def _add_demo(commands: Any) -> None:
     what = "serve a small shop that shows what sessions can do, and open it in a browser"
     parser = commands.add_parser("demo", help=what, description=f"{what[0].upper()}{what[1:]}.", allow_abbrev=False)
-    parser.add_argument("--port", metavar="N", type=_up_to(_LARGEST_PORT, 0), default=DEMO_PORT, help="(default: 8765; 0: any)")
+    parser.add_argument("--port", metavar="N", type=_up_to(_LARGEST_PORT, 0), default=DEMO_PORT, help="(8765; 0: any)")
     # Not SOJOURN_STORE: a demo has no business in the store of your application.
-    parser.add_argument("--store", metavar="URL", default=DEMO_STORE, help=f"(default: {DEMO_STORE})")
+    parser.add_argument("--store", metavar="URL", default=DEMO_STORE, help=f"({DEMO_STORE})")
     parser.add_argument("--no-browser", action="store_true", help="do not open a browser")
     _add_json(parser)
 

@@ -42,8 +42,8 @@ _is_run = re.compile(r"[0-9a-z-]{8,40}").fullmatch
 
 
 def make_app(manager: AsyncSessionManager, store: str, command: str = "sojourn demo") -> Starlette:
-    """The demo as an ASGI application. ``store`` is what the page calls the place where sessions live, ``command`` what it
-    says starts the server again."""
+    """The demo as an ASGI application. ``store`` is what the page calls the place where sessions live, ``command`` what
+    starts the server again, as the page says it."""
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -75,7 +75,7 @@ def make_app(manager: AsyncSessionManager, store: str, command: str = "sojourn d
     return app
 
 
-# --- Pages and forms ---------------------------------------------------------------------------------------------------
+# --- Pages and forms --------------------------------------------------------------------------------------------------
 
 
 async def _page(request: Request) -> Response:
@@ -151,7 +151,7 @@ async def _end_others(request: Request) -> Response:
     return _back("ended-all")
 
 
-# --- Fifty requests at once --------------------------------------------------------------------------------------------
+# --- Fifty requests at once -------------------------------------------------------------------------------------------
 
 
 async def _fire(request: Request) -> Response:
@@ -182,15 +182,15 @@ async def _fired(request: Request) -> Response:
 
 
 async def _pulse(request: Request) -> Response:
-    """Whether this server and a session are alive. The page asks without its cookie and by the session's handle, so that
-    a page that is merely open does not count as activity."""
+    """Whether this server and a session are alive. The page asks without its cookie and by the session's handle, so
+    that a page that is merely open does not count as activity."""
     handle = request.query_params.get("session", "")
     alive = await _manager(request).is_session_active(Handle(handle)) if is_handle(handle) else None
     server: Server = request.app.state.server
     return JSONResponse({"pid": server.pid, "alive": alive}, headers={"cache-control": "no-store"})
 
 
-# --- Parts -------------------------------------------------------------------------------------------------------------
+# --- Parts ------------------------------------------------------------------------------------------------------------
 
 
 def _session(request: Request) -> AsyncSession:

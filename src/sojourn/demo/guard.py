@@ -18,12 +18,12 @@ from ..cookie import is_loopback
 
 __all__ = ["Guard", "refusal"]
 
+_POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'"
+)
 _HEADERS: Final = (
-    (
-        b"content-security-policy",
-        b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-        b"form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
-    ),
+    (b"content-security-policy", _POLICY.encode()),
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"same-origin"),  # not "no-referrer": a form would then send "Origin: null"
     (b"cross-origin-opener-policy", b"same-origin"),
@@ -62,11 +62,8 @@ def refusal(method: str, headers: MutableMapping[str, str]) -> str:
         return "The demo answers on this machine only: open it as http://127.0.0.1 and its port."
     if method in _SAFE:
         return ""
-    site = headers.get("sec-fetch-site")
-    if site is not None:
-        same = site == "same-origin"
-    else:  # every browser sends Origin with a POST
-        same = headers.get("origin") == f"http://{host}"
+    site = headers.get("sec-fetch-site")  # older browsers send Origin alone, and every browser sends that with a POST
+    same = headers.get("origin") == f"http://{host}" if site is None else site == "same-origin"
     return "" if same else "This request does not come from a page of the demo."
 
 

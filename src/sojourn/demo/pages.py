@@ -38,7 +38,8 @@ _NOTICES: Final = {
     "full": "The cart is full. Empty it, and go on.",
 }
 _PROBLEMS: Final = frozenset({"name", "full"})
-_WHEN_OUT: Final = frozenset({"bye", "elsewhere", "expired"})  # these make sense to nobody who is signed in
+_UNASKED: Final = frozenset({"elsewhere", "expired"})
+_WHEN_OUT: Final = _UNASKED | {"bye"}  # these make sense to nobody who is signed in
 
 
 class Html(str):
@@ -116,7 +117,8 @@ def _versioned(name: str) -> str:
 def _notice(key: str, signed_in: bool) -> Html:
     if key not in _NOTICES or (signed_in and key in _WHEN_OUT):
         return Html("")
-    return fill("notice", kind="problem" if key in _PROBLEMS else "good", text=_NOTICES[key])
+    kind = "problem" if key in _PROBLEMS else "plain" if key in _UNASKED else "good"
+    return fill("notice", kind=kind, text=_NOTICES[key])
 
 
 def _anonymous(session: AsyncSession) -> str:
@@ -125,7 +127,7 @@ def _anonymous(session: AsyncSession) -> str:
     return "You have a session without a name. Its cart stays yours when you sign in, under a new secret."
 
 
-# --- The session, as a boarding pass -----------------------------------------------------------------------------------
+# --- The session, as a boarding pass ----------------------------------------------------------------------------------
 
 
 def _ticket(page: Page) -> Html:
@@ -156,7 +158,7 @@ def _barcode(handle: str) -> Html:
     return Html(f'<svg viewBox="0 0 {left} 40" preserveAspectRatio="none" aria-hidden="true">{"".join(bars)}</svg>')
 
 
-# --- The shop ----------------------------------------------------------------------------------------------------------
+# --- The shop ---------------------------------------------------------------------------------------------------------
 
 
 def _product(sku: str) -> Html:
@@ -172,10 +174,11 @@ def _cart(session: AsyncSession) -> Html:
         fill("cart_line", sku=line.product.sku, name=line.product.name, count=line.count, price=price(line.cents))
         for line in found
     )
-    return fill("cart", rows=rows, count=sum(line.count for line in found), total=price(sum(line.cents for line in found)))
+    count, cents = sum(line.count for line in found), sum(line.cents for line in found)
+    return fill("cart", rows=rows, count=count, total=price(cents))
 
 
-# --- The devices -------------------------------------------------------------------------------------------------------
+# --- The devices ------------------------------------------------------------------------------------------------------
 
 
 def _devices(page: Page) -> Html:
@@ -201,7 +204,7 @@ def _device(page: Page, row: Summary) -> Html:
     )
 
 
-# --- The server --------------------------------------------------------------------------------------------------------
+# --- The server -------------------------------------------------------------------------------------------------------
 
 
 def _survival(page: Page) -> Html:

@@ -1,7 +1,7 @@
 """The other way, for comparison: a session that is loaded whole and saved whole, the last writer winning.
 
 Each parallel request of the demo also does its work here, with the same timing: it takes a copy when it begins and
-puts its copy back when it is done. What is left at the end is what such a store would have kept. In memory, and bounded.
+puts its copy back when it is done. What is left at the end is what such a store would have kept. In memory, bounded.
 """
 
 from __future__ import annotations

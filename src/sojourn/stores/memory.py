@@ -127,7 +127,7 @@ class MemoryStore:
             known = self._records.get(record.handle)
             if known is not None:
                 return Committed(known)  # an earlier attempt of the same creation: handles are never chosen twice
-            evicted = self._make_room(record, now, cap)
+            evicted = () if cap is NO_CAP else self._make_room(record, now, cap)
             if evicted is None:
                 return Refused()
             self._add(record)

@@ -125,13 +125,17 @@ function tell(count, words, state = "") {
   result.replaceChildren(number, " ", rest);
 }
 
+function raise(lane, height) {
+  lane.querySelector(".bar").style.transform = `scaleY(${height})`;
+}
+
 async function fireOne(run, n, lane, began) {
   const response = await fetch(`/fire?run=${run}&n=${n}`, { method: "POST" });
   const landed = response.ok;
   lane.classList.remove("flying");
   lane.classList.add(landed ? "landed" : "refused");
-  const height = Math.min(1, 0.25 + (performance.now() - began) / 1300);
-  lane.querySelector(".bar").style.transform = `scaleY(${landed ? height : 0.12})`;
+  lane.took = performance.now() - began;
+  raise(lane, landed ? Math.min(1, 0.2 + lane.took / 2000) : 0.12);
   if (!landed) throw new Error((await response.json()).problem);
 }
 
@@ -161,9 +165,13 @@ async function fire(button) {
 
 function judge(lanes, found, answered, failure) {
   const [kept, whole] = [new Set(found.kept), new Set(found.whole)];
+  const longest = Math.max(...lanes.map((lane) => lane.took ?? 0));
   lanes.forEach((lane, n) => {
     setTimeout(() => {
-      if (lane.classList.contains("landed")) lane.classList.add(kept.has(n) ? "kept" : "lost");
+      if (lane.classList.contains("landed")) {
+        lane.classList.add(kept.has(n) ? "kept" : "lost");
+        raise(lane, 0.1 + (0.9 * lane.took) / longest);
+      }
       lane.classList.add(whole.has(n) ? "whole-kept" : "whole-lost");
     }, n * 9);
   });

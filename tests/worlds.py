@@ -1,0 +1,181 @@
+"""The two worlds behind one face, so that a test's body is written once, as a coroutine.
+
+`Sessions` puts ``await`` before the blocking manager's methods, too; driven by `sojourn.blocking.run` such a test never
+suspends, which proves by the way that nothing below it does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any
+
+from sojourn import AsyncSessionManager, SessionManager
+from sojourn.blocking import run
+from sojourn.manager import AsyncSessionManager as Engine
+from sojourn.store import Store
+
+
+class World:
+    """How callers of one world run, wait, and come together."""
+
+    name: str
+
+    def __repr__(self) -> str:
+        return self.name
+
+    def run(self, body: Coroutine[Any, Any, Any]) -> Any:
+        """Run a coroutine to its end."""
+        raise NotImplementedError
+
+    def sessions(self, store: str | Store = "memory://", **settings: Any) -> Sessions:
+        """A manager of this world."""
+        raise NotImplementedError
+
+    async def together(self, operations: Iterable[Callable[[], Coroutine[Any, Any, Any]]]) -> list[Any]:
+        """Run operations at the same time; their results or exceptions, in order."""
+        raise NotImplementedError
+
+
+class _Blocking(World):
+    name = "blocking"
+
+    def run(self, body: Coroutine[Any, Any, Any]) -> Any:
+        return run(body)
+
+    def sessions(self, store: str | Store = "memory://", **settings: Any) -> Sessions:
+        return Sessions(SessionManager(store, **settings))
+
+    async def together(self, operations: Iterable[Callable[[], Coroutine[Any, Any, Any]]]) -> list[Any]:
+        begins = list(operations)
+        results: list[Any] = [None] * len(begins)
+        start = threading.Barrier(len(begins))
+
+        def work(at: int) -> None:
+            start.wait(10)
+            try:
+                results[at] = run(begins[at]())
+            except Exception as error:
+                results[at] = error
+
+        threads = [threading.Thread(target=work, args=(at,)) for at in range(len(begins))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+            assert not thread.is_alive(), "a thread hangs"
+        return results
+
+
+class _Async(World):
+    name = "async"
+
+    def run(self, body: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run(asyncio.wait_for(body, 60))
+
+    def sessions(self, store: str | Store = "memory://", **settings: Any) -> Sessions:
+        return Sessions(AsyncSessionManager(store, **settings))
+
+    async def together(self, operations: Iterable[Callable[[], Coroutine[Any, Any, Any]]]) -> list[Any]:
+        return await asyncio.gather(*(operation() for operation in operations), return_exceptions=True)
+
+
+BLOCKING, ASYNC = _Blocking(), _Async()
+WORLDS = (BLOCKING, ASYNC)
+
+
+class Sessions:
+    """A manager whose methods are all awaited."""
+
+    _PLAIN = frozenset({"add_listener", "config", "counts", "store"})
+
+    def __init__(self, manager: SessionManager | AsyncSessionManager) -> None:
+        self.manager = manager
+
+    @property
+    def engine(self) -> Engine:
+        """The operations beneath, for what adapters do."""
+        return self.manager.engine if isinstance(self.manager, SessionManager) else self.manager
+
+    def session(self, session_id: str) -> Any:
+        return self._block(self.manager.session(session_id))
+
+    def exclusive(self, session_id: str, **limits: float) -> Any:
+        return self._block(self.manager.exclusive(session_id, **limits))
+
+    async def save(self, session: Any) -> None:
+        """``session.save()``, awaited or not."""
+        await _settled(session.save())
+
+    async def __aenter__(self) -> Sessions:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await _settled(self.manager.close())
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self.manager, name)
+        if name in self._PLAIN:
+            return found
+
+        async def call(*args: Any, **kwargs: Any) -> Any:
+            return await _settled(found(*args, **kwargs))
+
+        return call
+
+    def _block(self, block: Any) -> Any:
+        return block if isinstance(self.manager, AsyncSessionManager) else _Block(block)
+
+
+class _Block:
+    def __init__(self, block: Any) -> None:
+        self._block = block
+
+    async def __aenter__(self) -> Any:
+        return self._block.__enter__()
+
+    async def __aexit__(self, *error: Any) -> Any:
+        return self._block.__exit__(*error)
+
+
+async def _settled(result: Any) -> Any:
+    return await result if asyncio.iscoroutine(result) else result
+
+
+class Through:
+    """A store that passes everything on to another, counts the calls, and lets a test reach in: set ``before[name]`` or
+    ``after[name]`` to a function of the arguments, or a coroutine function; what it raises is the operation's failure."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.calls: list[str] = []
+        self.before: dict[str, Callable[..., Any]] = {}
+        self.after: dict[str, Callable[..., Any]] = {}
+
+    @property
+    def world(self) -> Any:
+        return self.store.world
+
+    @property
+    def durability(self) -> Any:
+        return self.store.durability
+
+    @property
+    def writes(self) -> list[str]:
+        """The calls so far that write."""
+        return [name for name in self.calls if name in ("create", "commit", "touch", "end", "end_matching", "purge_expired")]
+
+    def __getattr__(self, name: str) -> Any:
+        operation = getattr(self.store, name)
+
+        async def call(*args: Any, **kwargs: Any) -> Any:
+            self.calls.append(name)
+            if name in self.before:
+                await _settled(self.before[name](*args, **kwargs))
+            result = await operation(*args, **kwargs)
+            if name in self.after:
+                await _settled(self.after[name](*args, **kwargs))
+            return result
+
+        return call
