@@ -76,7 +76,7 @@ def _replay_one(
 def three_way(codec: Codec, base: Any, mine: Any, theirs: Any, path: str, lost: list[str]) -> Any:
     """The merge of one value. Paths of what was overruled are appended to `lost`. The result may share parts with
     `mine` and `theirs`: hand in values that nobody else holds."""
-    if _same(codec, mine, base) or _same(codec, mine, theirs):
+    if _same(codec, mine, base):
         return theirs
     if _same(codec, theirs, base):
         return mine
@@ -84,11 +84,12 @@ def three_way(codec: Codec, base: Any, mine: Any, theirs: Any, path: str, lost: 
     if kind is type(mine) is type(theirs):
         if kind is dict:
             return _merge_dicts(codec, base, mine, theirs, path, lost)
-        if kind is list and mine[: len(base)] == base == theirs[: len(base)]:
-            return theirs + mine[len(base) :]
+        if kind is list and _extends(codec, mine, base) and _extends(codec, theirs, base):
+            return theirs + mine[len(base) :]  # also if both appended the same: two apples are two facts
         if kind in (set, frozenset):
-            return (theirs - (base - mine)) | (mine - base)
-    lost.append(path)
+            return _merge_sets(codec, base, mine, theirs)
+    if not _same(codec, mine, theirs):
+        lost.append(path)
     return mine
 
 
@@ -112,6 +113,17 @@ def _merge_dicts(
             if not (type(value) is type(base[key]) and isinstance(value, (dict, list, set))):
                 merged[key] = value
     return merged
+
+
+def _merge_sets(codec: Codec, base: Any, mine: Any, theirs: Any) -> Any:
+    was, here, there = ({codec.encode("", member): member for member in members} for members in (base, mine, theirs))
+    merged = {data: member for data, member in there.items() if data in here or data not in was}
+    merged.update((data, member) for data, member in here.items() if data not in was)
+    return type(base)(merged.values())
+
+
+def _extends(codec: Codec, longer: list[Any], base: list[Any]) -> bool:
+    return len(longer) >= len(base) and _same(codec, longer[: len(base)], base)
 
 
 def _same(codec: Codec, one: Any, other: Any) -> bool:

@@ -50,7 +50,7 @@ class FlaskSession(Session, SessionMixin):
             self.set_timeouts(persistent=bool(value))
 
     @property
-    def new(self) -> bool:
+    def new(self) -> bool:  # type: ignore[override]  # the mixin has a plain attribute
         """Whether it is stored nowhere yet."""
         return self.is_new
 
