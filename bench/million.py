@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import queue
 import subprocess
 import sys
 from pathlib import Path
@@ -23,7 +22,7 @@ from sojourn import SessionConfig, SessionManager
 from . import floors, ours
 from .payloads import A
 from .report import Section, Table, Verdict, microseconds
-from .timing import median
+from .timing import answer_of, median
 
 DYING = (10_000, 10_000, 10_000, 100, 100, 100)
 """How many die at each of the sweeps. Each batch dies within one second: the worst case for buckets of time."""
@@ -151,24 +150,17 @@ def _in_child(question: Any, total: int) -> dict[str, Any]:
     answers = context.Queue()
     child = context.Process(target=_answer, args=(question, total, answers), daemon=True)
     child.start()
-    try:
-        answer = answers.get(timeout=LIMIT)
-    except queue.Empty:
-        answer = f"no answer within {LIMIT:g} s"
-    finally:
-        child.join(timeout=5)
-        if child.is_alive():
-            child.terminate()
-    if isinstance(answer, str):
-        raise RuntimeError(f"{question.__name__}({total}): {answer}")
-    return answer
+    answer = answer_of(child, answers, LIMIT)
+    child.join(timeout=5)
+    if child.is_alive():
+        child.terminate()
+    if answer is None:
+        raise RuntimeError(f"{question.__name__}({total}) failed, or did not answer within {LIMIT:g} s")
+    return dict(answer)
 
 
 def _answer(question: Any, total: int, answers: Any) -> None:
-    try:
-        answers.put(question(total))
-    except Exception as error:  # the parent waits for an answer, whatever it is
-        answers.put(repr(error))
+    answers.put(question(total))
 
 
 def _weight(figures: dict[str, Any]) -> Table:

@@ -9,6 +9,7 @@ moves by one each round.
 from __future__ import annotations
 
 import asyncio
+import queue
 import random
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -114,6 +115,19 @@ def in_turns(rounds: int, measure: Mapping[str, Callable[[], float]]) -> Samples
         for name in order:
             samples[name].append(measure[name]())
     return samples
+
+
+def answer_of(child: Any, answers: Any, seconds: float) -> Any:
+    """What a child process put into its queue; None if it ended without a word or the time is up."""
+    give_up = perf_counter() + seconds
+    while perf_counter() < give_up:
+        ended = not child.is_alive()
+        try:
+            return answers.get(timeout=0.5)
+        except queue.Empty:
+            if ended:
+                break
+    return None
 
 
 def calls_for(seconds: float, seconds_a_call: float, least: int, most: int) -> int:

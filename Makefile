@@ -1,0 +1,69 @@
+# Everything here works on a fresh checkout with nothing installed but Python 3.11+ and the system's package manager.
+# Each target sets up what it needs, once, in .venv.
+
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3.14 python3; do \
+	if $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo $$p; break; fi; done)
+BIN := .venv/bin
+
+.PHONY: help demo test quick soak bench lint fix docs docs-serve clean
+
+help:  ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
+
+demo: .venv/ready-demo  ## the shop, in a browser
+	$(BIN)/sojourn demo
+
+test: .venv/ready-test browser  ## every test (about ten minutes on 2 cores)
+	$(BIN)/pytest -n 2 -m 'not battery'
+	$(BIN)/pytest -m battery
+
+quick: .venv/ready-test  ## the tests that one runs all day (under a minute)
+	$(BIN)/pytest -n 2 -m 'not battery'
+
+soak: .venv/ready-test browser  ## the long batteries, with ten times the trials (about half an hour)
+	SOJOURN_TRIALS=10 $(BIN)/pytest -m battery
+
+bench: .venv/ready-bench  ## figures: the floor and the peers in the same run
+	$(BIN)/python -m bench
+
+lint: .venv/ready-test .venv/ready-docs  ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+fix: .venv/ready-test  ## mend what can be mended by itself
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: .venv/ready-docs  ## the documentation, as a site in site/
+	$(BIN)/mkdocs build --strict
+
+docs-serve: .venv/ready-docs  ## the documentation, while you write it
+	$(BIN)/mkdocs serve
+
+clean:  ## away with what was set up and built
+	rm -rf .venv site dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+.PHONY: browser
+browser:
+	@sh tools/browser.sh
+
+.venv/ready: pyproject.toml
+	@sh tools/venv.sh '$(PYTHON)'
+	@touch $@
+
+.venv/ready-demo: .venv/ready
+	$(BIN)/pip install --quiet --constraint tools/constraints.txt --editable '.[demo]'
+	@touch $@
+
+.venv/ready-test: .venv/ready tools/test.txt tools/constraints.txt
+	$(BIN)/pip install --quiet --constraint tools/constraints.txt --editable '.[all]' --requirement tools/test.txt
+	@touch $@
+
+.venv/ready-bench: .venv/ready bench/requirements.txt tools/constraints.txt
+	$(BIN)/pip install --quiet --constraint tools/constraints.txt --editable '.[all]' --requirement bench/requirements.txt
+	@touch $@
+
+.venv/ready-docs: .venv/ready tools/docs.txt tools/constraints.txt
+	$(BIN)/pip install --quiet --constraint tools/constraints.txt --requirement tools/docs.txt
+	@touch $@
