@@ -67,7 +67,7 @@ class Blobs(Contender):
     def miss(self, sid: str) -> None:
         assert self._blobs.get(sid) is None
 
-    def load(self, sid: str) -> Session:
+    def load(self, sid: str) -> Any:
         return decode(self._blobs[sid])
 
     def unknown(self) -> str:
@@ -139,7 +139,7 @@ class RawSqlite(Contender):
         self._db.execute("INSERT INTO sessions VALUES (?, ?)", (sid, encode(data)))
         return sid
 
-    def load(self, sid: str) -> Session:
+    def load(self, sid: str) -> Any:
         return decode(self._db.execute("SELECT data FROM sessions WHERE id = ?", (sid,)).fetchone()[0])
 
     def read(self, sid: str) -> Any:

@@ -66,7 +66,7 @@ def _check(driver: Driver, kind: type[Contender]) -> bool:
     assert first[payload.change] == payload.value(7), f"{kind.name} lost an assignment"
     assert first[payload.read][payload.leaf] == "changed", f"{kind.name} lost a change in place"
     first[payload.read][payload.leaf] = "mine"
-    isolated = second[payload.read][payload.leaf] == "changed"
+    isolated: bool = second[payload.read][payload.leaf] == "changed"
     driver.each(world, "end", [(sid,)])
     driver.each(world, "miss", [(sid,), (world.unknown(),)])
     driver.close(world)

@@ -12,7 +12,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import subprocess
-import sys
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -22,7 +21,7 @@ from sojourn import SessionConfig, SessionManager
 from . import floors, ours
 from .payloads import A
 from .report import Section, Table, Verdict, microseconds
-from .timing import answer_of, median
+from .timing import median, next_answer, stop
 
 DYING = (10_000, 10_000, 10_000, 100, 100, 100)
 """How many die at each of the sweeps. Each batch dies within one second: the worst case for buckets of time."""
@@ -36,6 +35,8 @@ CREATES = 2_000
 """Creations in a round."""
 SMALL = 1_000
 """The bound of the small store that the large one is compared with."""
+PROC = Path("/proc/self/statm")
+"""Where Linux tells; elsewhere `ps` does."""
 LIMIT = 240.0
 """Seconds that one question may take."""
 
@@ -62,8 +63,8 @@ def bench(*, quick: bool) -> Section:
 
 def resident_bytes() -> int:
     """The resident set of this process."""
-    if sys.platform == "linux":
-        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    if PROC.exists():
+        return int(PROC.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     answer = subprocess.run(
         ["ps", "-o", "rss=", "-p", str(os.getpid())], capture_output=True, check=True, text=True
     )
@@ -150,10 +151,8 @@ def _in_child(question: Any, total: int) -> dict[str, Any]:
     answers = context.Queue()
     child = context.Process(target=_answer, args=(question, total, answers), daemon=True)
     child.start()
-    answer = answer_of(child, answers, LIMIT)
-    child.join(timeout=5)
-    if child.is_alive():
-        child.terminate()
+    answer = next_answer([child], answers, LIMIT)
+    stop([child])
     if answer is None:
         raise RuntimeError(f"{question.__name__}({total}) failed, or did not answer within {LIMIT:g} s")
     return dict(answer)

@@ -60,7 +60,7 @@ class Sojourn(_Sojourn):
     def create(self, data: Session) -> str:
         return self._manager.create_session(data=data)
 
-    def load(self, sid: str) -> Session:
+    def load(self, sid: str) -> Session | None:
         return self._manager.get_session(sid)
 
     def read(self, sid: str) -> Any:
@@ -103,7 +103,7 @@ class AsyncSojourn(_Sojourn):
     async def create(self, data: Session) -> str:
         return await self._manager.create_session(data=data)
 
-    async def load(self, sid: str) -> Session:
+    async def load(self, sid: str) -> Session | None:
         return await self._manager.get_session(sid)
 
     async def read(self, sid: str) -> Any:

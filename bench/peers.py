@@ -105,7 +105,7 @@ class _Connection:
         self.scope: dict[str, Any] = {}
 
     @property
-    def session(self) -> Session:
+    def session(self) -> Any:
         return self.scope["session"]
 
 
@@ -125,7 +125,7 @@ class Starsessions(Contender):
         await handler.load()
         return handler
 
-    async def load(self, sid: str) -> Session:
+    async def load(self, sid: str) -> Any:
         return (await self._handler(sid)).connection.session
 
     async def create(self, data: Session) -> str:
@@ -168,14 +168,14 @@ class Django(Contender):
         super().__init__(payload, operation)
         django_cache.clear()  # the cache is one for the process: worlds of other rounds are over by now
 
-    def load(self, sid: str) -> Session:
+    def load(self, sid: str) -> Any:
         return SessionStore(sid).load()
 
     def create(self, data: Session) -> str:
         session = SessionStore()
         session.update(data)
         session.save()
-        return session.session_key
+        return str(session.session_key)
 
     def read(self, sid: str) -> Any:
         return SessionStore(sid)[self.read_key]
@@ -218,7 +218,7 @@ class DiskcachePickle(Contender):
         self._save(sid, data)
         return sid
 
-    def load(self, sid: str) -> Session:
+    def load(self, sid: str) -> Any:
         return self._cache[sid]
 
     def _save(self, sid: str, data: Session) -> None:
@@ -241,7 +241,7 @@ class DiskcacheMsgspec(DiskcachePickle):
 
     name = "diskcache, msgspec bytes"
 
-    def load(self, sid: str) -> Session:
+    def load(self, sid: str) -> Any:
         return decode(self._cache[sid])
 
     def _save(self, sid: str, data: Session) -> None:

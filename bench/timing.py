@@ -117,17 +117,25 @@ def in_turns(rounds: int, measure: Mapping[str, Callable[[], float]]) -> Samples
     return samples
 
 
-def answer_of(child: Any, answers: Any, seconds: float) -> Any:
-    """What a child process put into its queue; None if it ended without a word or the time is up."""
+def next_answer(children: Sequence[Any], answers: Any, seconds: float) -> Any:
+    """What one of some child processes put into their queue; None if all ended without it or the time is up."""
     give_up = perf_counter() + seconds
     while perf_counter() < give_up:
-        ended = not child.is_alive()
+        ended = not any(child.is_alive() for child in children)
         try:
             return answers.get(timeout=0.5)
         except queue.Empty:
             if ended:
                 break
     return None
+
+
+def stop(children: Sequence[Any]) -> None:
+    """Wait for child processes that have answered, and end those that hang."""
+    for child in children:
+        child.join(timeout=5)
+        if child.is_alive():
+            child.terminate()
 
 
 def calls_for(seconds: float, seconds_a_call: float, least: int, most: int) -> int:

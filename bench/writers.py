@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import os
-import queue
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -22,14 +21,14 @@ from typing import Any
 from . import floors, ours
 from .payloads import B
 from .report import Section, Table, Verdict, times
-from .timing import median, percentile
+from .timing import median, next_answer, percentile, stop
 
 WRITERS = 64
 WINDOWS = 3
 PROCESSES = 8
 RAW = "raw sqlite3, a connection a thread"
-GRACE = 60.0
-"""Seconds after its time when a process that has not answered is stopped."""
+GRACE = 30.0
+"""Seconds that processes have to start, and to answer after their time."""
 
 
 @dataclass
@@ -248,19 +247,14 @@ def _in_processes(kind: str, path: str, level: str, seconds: float) -> dict[str,
     ]
     for child in children:
         child.start()
-    tally, counts = Tally(), []
-    try:
-        for _ in children:
-            latencies, errors = answers.get(timeout=seconds + GRACE)
-            counts.append(len(latencies) - errors)
-            tally.add(latencies, errors)
-    except queue.Empty:
-        counts += [0] * (PROCESSES - len(counts))  # who never answered made nothing
-    finally:
-        for child in children:
-            child.join(timeout=5)
-            if child.is_alive():
-                child.terminate()
+    tally, counts = Tally(), [0] * PROCESSES  # who never answers made nothing
+    for at in range(PROCESSES):
+        answer = next_answer(children, answers, seconds + GRACE)
+        if answer is None:
+            break
+        counts[at] = len(answer[0]) - answer[1]
+        tally.add(*answer)
+    stop(children)
     ordered = sorted(tally.latencies) or [float("nan")]
     mean = sum(counts) / PROCESSES
     return {

@@ -103,8 +103,8 @@ class BaseSession(MutableMapping[str, Any]):
         if self._phase != "open":
             self._refuse()
         self.accessed = True
-        if type(name) is not str:
-            raise UnsupportedValue(repr(name), "the name of a field is a string")
+        if type(name) is not str or not (name.isascii() or _is_unicode(name)):
+            raise UnsupportedValue(ascii(name), "the name of a field is a string of Unicode text")
         if type(value) not in ATOMS and not self._context.codec.accepts(value):
             self._context.codec.encode(name, value)  # refused here, where the traceback shows who did it
         self._values[name] = value
@@ -212,7 +212,9 @@ class BaseSession(MutableMapping[str, Any]):
 
     @label.setter
     def label(self, label: str | None) -> None:
-        if label != self._record.label:
+        if label and not _is_unicode(label):
+            raise UnsupportedValue("label", "a label is a string of Unicode text")
+        if label != self.label:
             self._amend(label=label[:200] if label else None)
 
     @property
@@ -279,8 +281,8 @@ class BaseSession(MutableMapping[str, Any]):
     def login(self, user_id: str) -> str:
         """The user changes: rotate, and cut off everything that was loaded before. Fields stay. Returns the new
         session id, good once this is committed. The absolute timeout starts anew."""
-        if not isinstance(user_id, str) or not user_id:
-            raise UnsupportedValue("user_id", "a user id is a non-empty string")
+        if not isinstance(user_id, str) or not user_id or not _is_unicode(user_id):
+            raise UnsupportedValue("user_id", "a user id is a non-empty string of Unicode text")
         new_id = self.rotate()
         self._amend(login=True, user_id=user_id)
         return new_id
@@ -402,7 +404,11 @@ class BaseSession(MutableMapping[str, Any]):
             if type(value) in ATOMS and name not in self._ops:
                 del self._values[name]  # nobody can change it in place: read it anew, as others left it
                 self._lent.pop(name, None)
-        self._fields = self._record.fields
+        fields = self._record.fields
+        # Where a value that was handed out differs from what was committed of it, as others had changed it, too, the next
+        # delta must be replayed, not taken as it stands: its base is then no record's own fields.
+        stale = any(fields.get(name) != data for name, data in self._lent.items())
+        self._fields = fields.copy() if stale else fields
         if self._amendment is amendment:
             self._amendment = None
             self._shown = self._secret
@@ -438,17 +444,21 @@ class BaseSession(MutableMapping[str, Any]):
         self._amendment = Amendment(**{**before, **given})
 
     def _apply(self, name: str, function: Callable[[Any], Any]) -> None:
-        """Apply an update here, and note it for the replay."""
+        """Apply an update here, and note it for the replay. If the function fails, nothing was done."""
+        if not _is_unicode(name):
+            raise UnsupportedValue(ascii(name), "the name of a field is a string of Unicode text")
+        encode = self._context.codec.encode
         current = self.get(name)
-        trace = self._ops.setdefault(name, [])
-        before = self._lent.pop(name, None)
+        trace = list(self._ops.get(name, ()))
+        before = self._lent.get(name)
         if trace and trace[-1] is _ASSIGNED:
-            trace[-1] = Assign(self._context.codec.encode(name, current))
-        elif before is not None and (now := self._context.codec.encode(name, current)) != before:
+            trace[-1] = Assign(encode(name, current))
+        elif before is not None and (now := encode(name, current)) != before:
             trace.append(Changed(before, now))
         value = function(current)
-        data = self._context.codec.encode(name, value)
+        data = encode(name, value)
         trace.append(Update(function))
+        self._ops[name] = trace
         self._values[name] = value
         self._lent[name] = data
 
@@ -456,6 +466,15 @@ class BaseSession(MutableMapping[str, Any]):
         if self._phase == "ended":
             raise SessionClosed("this session was ended here: there is nothing to read or write any more")
         raise SessionClosed("this session object was used after its block or response: load the session anew")
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether text can be stored: lone surrogates cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def check_sizes(fields: Mapping[str, bytes | None], config: SessionConfig) -> None:

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
+from ..errors import SojournError
 from . import ending, surviving, writing
 from .bench import Bench, Finding, Promise, Result, describe
 from .place import Place, find_place
 
-__all__ = ["Bench", "Finding", "Place", "Promise", "Result", "find_place", "promises_for", "run"]
+__all__ = ["Bench", "Finding", "Place", "Promise", "Result", "find_place", "keep", "promises_for", "run"]
 
 
 def promises_for(bench: Bench) -> list[Promise]:
@@ -29,12 +31,14 @@ def run(bench: Bench, starting: Callable[[Promise], None] = lambda promise: None
     """Check each promise in turn. ``starting`` is called before each. Whatever goes wrong in one is its result, and the
     next goes on; the battery's own sessions are removed even if it is interrupted."""
     try:
-        return [_keep(promise, bench, starting) for promise in promises_for(bench)]
+        return [keep(promise, bench, starting) for promise in promises_for(bench)]
     finally:
-        bench.clear()
+        with suppress(SojournError):  # a store that cannot even do this was told of by the promise of tidiness
+            bench.clear()
 
 
-def _keep(promise: Promise, bench: Bench, starting: Callable[[Promise], None]) -> Result:
+def keep(promise: Promise, bench: Bench, starting: Callable[[Promise], None] = lambda promise: None) -> Result:
+    """Check one promise."""
     starting(promise)
     began = time.monotonic()
     try:

@@ -84,7 +84,7 @@ def _list(arguments: argparse.Namespace, manager: SessionManager) -> Document:
 
 
 def _show(arguments: argparse.Namespace, manager: SessionManager) -> Document:
-    session = run(manager.engine.open(Handle(_handle(arguments))))
+    session = run(manager.engine.open(Handle(arguments.handle)))
     if session is None:
         raise SessionNotFound
     return describe_session(session)
@@ -92,11 +92,10 @@ def _show(arguments: argparse.Namespace, manager: SessionManager) -> Document:
 
 def _end(arguments: argparse.Namespace, manager: SessionManager) -> Document:
     # Straight to the store, in one step: it also removes a record that is damaged, which the manager would not open.
-    handle = _handle(arguments)
-    told = run(manager.store.end([handle], "revoked", time.time()))
+    told = run(manager.store.end([arguments.handle], "revoked", time.time()))
     if not told:
         raise SessionNotFound
-    return {"handle": handle, "ended": True, "reason": told[0].reason}
+    return {"handle": arguments.handle, "ended": True, "reason": told[0].reason}
 
 
 def _end_user(arguments: argparse.Namespace, manager: SessionManager) -> Document:
@@ -116,6 +115,8 @@ def _on_store(command: Callable[[argparse.Namespace, SessionManager], Document])
 
     def perform(arguments: argparse.Namespace) -> int:
         present = _presenter(arguments)
+        if "handle" in arguments:
+            _check_handle(arguments.handle, arguments.command)
         url = _url(arguments)
         file = database_file(url)
         if file is not None and not file.exists():
@@ -128,15 +129,13 @@ def _on_store(command: Callable[[argparse.Namespace, SessionManager], Document])
     return perform
 
 
-def _handle(arguments: argparse.Namespace) -> str:
-    text: str = arguments.handle
+def _check_handle(text: str, command: str) -> None:
     if ids.split(text) is not None:
         raise UsageError("that is a session id, which is secret: give its handle, the part before the dot")
     if urlsplit(text).scheme:
-        raise UsageError(f"the handle is missing: sojourn {arguments.command} URL HANDLE")
+        raise UsageError(f"the handle is missing: sojourn {command} URL HANDLE")
     if not ids.is_handle(text):
         raise UsageError(f"{text!r} is no handle: sojourn list shows the handles of a store")
-    return text
 
 
 def _url(arguments: argparse.Namespace) -> str:

@@ -85,8 +85,8 @@ def put_in_order(argv: Sequence[str]) -> list[str]:
         if word == "--":
             words.extend(coming)
         elif word in _VALUED:
-            options += [word, *islice(coming, 1)]
-        elif word.startswith("-") and not ids.is_handle(word):
+            options.append("=".join([word, *islice(coming, 1)]))
+        elif word.startswith("-") and not (ids.is_handle(word) or ids.split(word)):
             options.append(word)
         else:
             words.append(word)

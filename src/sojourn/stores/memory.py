@@ -3,8 +3,8 @@
 For tests and for a single process; nothing survives the process. It serves blocking and async callers alike, as no
 operation ever waits: each is a few dictionary steps under one lock.
 
-What keeps it cheap at a million sessions: records are immutable and shared, small sessions are packed into one bytes
-object, and what must be found by time (the dead, the least recently used) lies in buckets by the second, so that a
+What keeps it cheap at a million sessions: small sessions that were not used lately are packed into one bytes object, and
+what must be found by time (the dead, the least recently used) lies in buckets by the second, so that a
 sweep visits only what died and an eviction looks at one entry.
 """
 
@@ -16,11 +16,13 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Final
+from typing import Any, Final, cast
 from urllib.parse import SplitResult
 
+import msgspec
+
 from ..config import SessionConfig
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, StoreUnavailable
 from ..facts import created, ended
 from ..policy import guard, is_over, touched
 from ..record import Cap, Change, Committed, EndReason, Outcome, Record, Refused, Summary
@@ -29,6 +31,11 @@ from ..store import NO_CAP, Durability, Stats, World
 __all__ = ["MemoryStore"]
 
 _HISTORY: Final = 10_000  # facts kept for `changes`
+_UNPACKED: Final = 10_000  # sessions used lately, kept as they are
+_SMALL: Final = 512  # bytes up to which a session is worth packing: half of a small one is Python's own overhead
+
+_pack = msgspec.msgpack.Encoder().encode
+_unpack = msgspec.msgpack.Decoder(Record).decode
 
 
 class _Index:
@@ -104,6 +111,19 @@ def _second(at: float) -> int:
     return int(at) if at < sys.maxsize else sys.maxsize
 
 
+class _Closed(dict[str, Record | bytes]):
+    """What stands in place of the records when the store is closed: any use of it says so."""
+
+    def __getattribute__(self, name: str) -> Any:
+        raise StoreUnavailable("the store was closed")
+
+    def __contains__(self, key: object) -> bool:
+        raise StoreUnavailable("the store was closed")
+
+    def __len__(self) -> int:
+        raise StoreUnavailable("the store was closed")
+
+
 class MemoryStore:
     """Records in this process's memory. Nothing to configure."""
 
@@ -112,7 +132,8 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._records: dict[str, Record] = {}
+        self._records: dict[str, Record | bytes] = {}
+        self._lately: deque[str] = deque()  # the handles of records that are not packed, oldest use first
         self._users = _Index()
         self._deadlines = _Timeline()
         self._accesses: _Timeline | None = None  # kept only once a bound on the number of sessions asks for it
@@ -120,11 +141,15 @@ class MemoryStore:
         self._position = 0
 
     async def load(self, handle: str) -> Record | None:
-        return self._records.get(handle)
+        found = self._records.get(handle)
+        if type(found) is bytes:
+            with self._lock:
+                return self._get(handle)
+        return cast("Record | None", found)
 
     async def create(self, record: Record, now: float, cap: Cap = NO_CAP) -> Committed | Refused:
         with self._lock:
-            known = self._records.get(record.handle)
+            known = self._get(record.handle)
             if known is not None:
                 return Committed(known)  # an earlier attempt of the same creation: handles are never chosen twice
             evicted = () if cap is NO_CAP else self._make_room(record, now, cap)
@@ -145,7 +170,7 @@ class MemoryStore:
     ) -> Outcome:
         handle = wanted.handle
         with self._lock:
-            current = self._records.get(handle)
+            current = self._get(handle)
             refusal = guard(current, base, wanted, now, fence)
             if refusal is not None:
                 return refusal
@@ -153,7 +178,7 @@ class MemoryStore:
             if current.accessed_at > wanted.accessed_at:
                 wanted = touched(wanted, current.accessed_at)
             if current.user_id == wanted.user_id and current.accessed_at == wanted.accessed_at and not facts:
-                if current.ends_at != wanted.ends_at or current.idle_timeout != wanted.idle_timeout:
+                if current.ends_at != wanted.ends_at or current.idle_for != wanted.idle_for:
                     self._deadlines.move(current.expires_at, wanted.expires_at, handle)
                 self._records[handle] = wanted
                 return Committed(wanted)
@@ -169,7 +194,7 @@ class MemoryStore:
 
     async def touch(self, handle: str, generation: int, at: float, now: float) -> bool:
         with self._lock:
-            current = self._records.get(handle)
+            current = self._get(handle)
             if current is None or current.generation != generation or is_over(current, now):
                 return False
             later = touched(current, at)
@@ -182,7 +207,8 @@ class MemoryStore:
 
     async def end(self, handles: Sequence[str], reason: EndReason, now: float) -> tuple[Change, ...]:
         with self._lock:
-            found = [self._records[handle] for handle in handles if handle in self._records]
+            self._check_open()
+            found = [record for handle in dict.fromkeys(handles) if (record := self._get(handle)) is not None]
             return self._end(found, reason, now)
 
     async def end_matching(
@@ -195,31 +221,35 @@ class MemoryStore:
         reason: EndReason = "revoked",
     ) -> tuple[Change, ...]:
         with self._lock:
+            self._check_open()
             found = [
                 record
-                for record in (self._records.values() if user_id is None else self._of_user(user_id))
+                for record in (self._all() if user_id is None else self._of_user(user_id))
                 if record.handle != keep and (idle_since is None or record.accessed_at <= idle_since)
             ]
             return self._end(found, reason, now)
 
     async def summaries(self, now: float, *, user_id: str | None = None, after: str = "", limit: int = 1000) -> list[Summary]:
         with self._lock:
-            records = list(self._records.values()) if user_id is None else self._of_user(user_id)
+            self._check_open()
+            records = list(self._all()) if user_id is None else self._of_user(user_id)
         live = (record for record in records if record.handle > after and not is_over(record, now))
         return [Summary.of(record) for record in heapq.nsmallest(limit, live, key=lambda record: record.handle)]
 
     async def purge_expired(self, now: float, limit: int) -> tuple[Change, ...]:
         with self._lock:
             told: list[Change] = []
+            self._check_open()
             for second, handle in self._deadlines.earliest():
                 # A bucket is emptied once its whole second is past: all of it is dead, and nothing living is visited.
                 if second + 1 > now or len(told) == limit:
                     break
-                told += self._end([self._records[handle]], "expired", now)
+                told += self._end([self._known(handle)], "expired", now)
             return tuple(told)
 
     async def changes(self, since: int, limit: int) -> tuple[int, list[Change]]:
         with self._lock:
+            self._check_open()
             first = self._position - len(self._history)
             start = max(since, first)
             found = list(islice(self._history, start - first, start - first + limit))
@@ -230,16 +260,47 @@ class MemoryStore:
 
     async def close(self) -> None:
         with self._lock:
-            self._records.clear()
+            self._records = _Closed()
             self._users.clear()
             self._deadlines.clear()
             self._accesses = None
+            self._history.clear()
+
+    def _check_open(self) -> None:
+        if isinstance(self._records, _Closed):
+            raise StoreUnavailable("the store was closed")
 
     # --- Under the lock ------------------------------------------------------------------------------------------
+
+    def _get(self, handle: str) -> Record | None:
+        """The record, unpacked if it was packed."""
+        found = self._records.get(handle)
+        if type(found) is bytes:
+            found = self._records[handle] = _unpack(found)
+            self._used(handle)
+        return cast("Record | None", found)
+
+    def _known(self, handle: str) -> Record:
+        """A record that an index names."""
+        found = self._records[handle]
+        return _unpack(found) if type(found) is bytes else cast(Record, found)
+
+    def _all(self) -> Iterator[Record]:
+        return map(self._known, self._records)
+
+    def _used(self, handle: str) -> None:
+        """Keep a record as it is, and pack one that was not used for long in its place."""
+        self._lately.append(handle)
+        if len(self._lately) > _UNPACKED:
+            oldest = self._lately.popleft()
+            record = self._records.get(oldest)
+            if type(record) is Record and record.size <= _SMALL:
+                self._records[oldest] = _pack(record)
 
     def _add(self, record: Record) -> None:
         handle = record.handle
         self._records[handle] = record
+        self._used(handle)
         self._deadlines.add(record.expires_at, handle)
         if record.user_id is not None:
             self._users.add(record.user_id, handle)
@@ -265,7 +326,7 @@ class MemoryStore:
         return self._note(*told)
 
     def _of_user(self, user_id: str) -> list[Record]:
-        return [self._records[handle] for handle in self._users.at(user_id)]
+        return [self._known(handle) for handle in self._users.at(user_id)]
 
     def _make_room(self, record: Record, now: float, cap: Cap) -> tuple[Change, ...] | None:
         """Evict what must go so that one more session of this user fits; None: refused."""
@@ -285,13 +346,13 @@ class MemoryStore:
     def _evict_least_used(self, count: int, now: float) -> tuple[Change, ...]:
         if self._accesses is None:
             self._accesses = _Timeline()
-            for held in self._records.values():
+            for held in self._all():
                 self._accesses.add(held.accessed_at, held.handle)
         told: tuple[Change, ...] = ()
         for _, handle in self._accesses.earliest():
             if len(told) == count:
                 break
-            told += self._end([self._records[handle]], "evicted", now)
+            told += self._end([self._known(handle)], "evicted", now)
         return told
 
     def _note(self, *told: Change) -> tuple[Change, ...]:
