@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
@@ -36,6 +37,17 @@ class World:
     async def together(self, operations: Iterable[Callable[[], Coroutine[Any, Any, Any]]]) -> list[Any]:
         """Run operations at the same time; their results or exceptions, in order."""
         raise NotImplementedError
+
+    async def pause(self) -> None:
+        """Let others run."""
+        raise NotImplementedError
+
+    async def until(self, condition: Callable[[], Any]) -> None:
+        """Wait for what nobody signals."""
+        give_up = time.monotonic() + 20
+        while not condition():
+            assert time.monotonic() < give_up, "it never came"
+            await self.pause()
 
 
 class _Blocking(World):
@@ -67,6 +79,9 @@ class _Blocking(World):
             assert not thread.is_alive(), "a thread hangs"
         return results
 
+    async def pause(self) -> None:
+        time.sleep(0.001)
+
 
 class _Async(World):
     name = "async"
@@ -79,6 +94,9 @@ class _Async(World):
 
     async def together(self, operations: Iterable[Callable[[], Coroutine[Any, Any, Any]]]) -> list[Any]:
         return await asyncio.gather(*(operation() for operation in operations), return_exceptions=True)
+
+    async def pause(self) -> None:
+        await asyncio.sleep(0)
 
 
 BLOCKING, ASYNC = _Blocking(), _Async()

@@ -322,7 +322,7 @@ class Lanes:
 
     def _changes(self, job: Job, delta: Delta, fields: dict[str, bytes]) -> tuple[str, ...]:
         """Find the values that a job's fields become; the paths that it overwrites."""
-        if fields is job.base.fields:
+        if fields is delta.base:
             job.values = delta.local  # nobody else was there: what is here is what it becomes
             return ()
         merged = replay(self._codec, fields, delta)

@@ -143,7 +143,7 @@ class Delta(Struct, frozen=True):
     """What one writer did to the fields since it loaded `base`."""
 
     base: dict[str, bytes]
-    """The fields as loaded."""
+    """The fields as loaded: the very dict of the record, unless values were held over a commit that merged them."""
     ops: dict[str, tuple[Op, ...]]
     """For each field touched, what was done to it, in order."""
     local: dict[str, bytes | None]

@@ -238,14 +238,8 @@ class MemoryStore:
 
     async def purge_expired(self, now: float, limit: int) -> tuple[Change, ...]:
         with self._lock:
-            told: list[Change] = []
             self._check_open()
-            for second, handle in self._deadlines.earliest():
-                # A bucket is emptied once its whole second is past: all of it is dead, and nothing living is visited.
-                if second + 1 > now or len(told) == limit:
-                    break
-                told += self._end([self._known(handle)], "expired", now)
-            return tuple(told)
+            return self._bury(now, limit)
 
     async def changes(self, since: int, limit: int) -> tuple[int, list[Change]]:
         with self._lock:
@@ -340,8 +334,19 @@ class MemoryStore:
                 oldest = heapq.nsmallest(excess, mine, key=lambda held: (held.authenticated_at, held.handle))
                 evicted = self._end(oldest, "evicted", now)
         if cap.total is not None and record.handle not in self._records and len(self._records) >= cap.total:
+            evicted += self._bury(now, len(self._records) + 1 - cap.total)
             evicted += self._evict_least_used(len(self._records) + 1 - cap.total, now)
         return evicted
+
+    def _bury(self, now: float, limit: int) -> tuple[Change, ...]:
+        """Remove up to so many of the dead."""
+        told: list[Change] = []
+        for second, handle in self._deadlines.earliest():
+            # A bucket is emptied once its whole second is past: all of it is dead, and nothing living is visited.
+            if second + 1 > now or len(told) == limit:
+                break
+            told += self._end([self._known(handle)], "expired", now)
+        return tuple(told)
 
     def _evict_least_used(self, count: int, now: float) -> tuple[Change, ...]:
         if self._accesses is None:
@@ -350,7 +355,7 @@ class MemoryStore:
                 self._accesses.add(held.accessed_at, held.handle)
         told: tuple[Change, ...] = ()
         for _, handle in self._accesses.earliest():
-            if len(told) == count:
+            if len(told) >= count:
                 break
             told += self._end([self._known(handle)], "evicted", now)
         return told

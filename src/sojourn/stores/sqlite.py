@@ -221,7 +221,7 @@ def _same_columns(base: Record, wanted: Record) -> bool:
         base.accessed_at == wanted.accessed_at
         and base.generation == wanted.generation
         and base.ends_at == wanted.ends_at
-        and base.idle_timeout == wanted.idle_timeout
+        and base.idle_for == wanted.idle_for
         and base.leased_until == wanted.leased_until
         and base.user_id == wanted.user_id
     )
@@ -293,8 +293,10 @@ def _make_room(
         leaving = [row[0] for row in rows[: max(excess, 0)]]
     told = _end(connection, leaving, "evicted", now)
     if cap.total is not None and adding:
-        excess = connection.execute(_SQL["held"]).fetchone()[0] + 1 - cap.total
-        rows = connection.execute(_SQL["least_used"], (max(excess, 0),)).fetchall()
+        excess = max(connection.execute(_SQL["held"]).fetchone()[0] + 1 - cap.total, 0)
+        dead = connection.execute(_SQL["purge"], (now, excess)).fetchall() if excess else []
+        told += _note_ends(connection, dead, "expired", now)
+        rows = connection.execute(_SQL["least_used"], (excess - len(dead),)).fetchall()
         told += _end(connection, [row[0] for row in rows], "evicted", now)
     return told
 

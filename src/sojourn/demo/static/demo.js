@@ -56,10 +56,10 @@ function show(text, address) {
   const focused = document.activeElement;
   for (const id of SWAPPED) {
     const [old, fresh] = [byId(id), page.getElementById(id)];
-    if (old && fresh && old.innerHTML !== fresh.innerHTML) old.replaceChildren(...fresh.childNodes);
-    if (old && focused !== body && !document.contains(focused)) {
-      old.querySelector("h2")?.focus(); // whoever works by keyboard stays where they were
-    }
+    if (!old || !fresh || old.innerHTML === fresh.innerHTML) continue;
+    const held = old.contains(focused);
+    old.replaceChildren(...fresh.childNodes);
+    if (held) old.querySelector("h2")?.focus(); // whoever works by keyboard stays where they were
   }
   Object.assign(body.dataset, { handle: page.body.dataset.handle, pid: page.body.dataset.pid });
   readClock(page.body);
@@ -71,8 +71,15 @@ async function refresh(address = "/") {
   if (response.ok) show(await response.text(), address);
 }
 
+// A button that is at work says so and does nothing, but keeps the focus, which a disabled one would lose.
+function begin(button) {
+  if (button.ariaDisabled === "true") return false;
+  button.ariaDisabled = "true";
+  return true;
+}
+
 async function submit(form, button) {
-  button.disabled = true;
+  if (!begin(button)) return;
   try {
     const response = await fetch(form.action, { method: "POST", body: new URLSearchParams(new FormData(form)) });
     if (response.ok) show(await response.text(), response.url);
@@ -81,7 +88,7 @@ async function submit(form, button) {
   } catch {
     void pulse(); // the server is gone: the banner says so
   } finally {
-    button.disabled = false;
+    button.ariaDisabled = null;
   }
 }
 
@@ -140,8 +147,8 @@ async function fireOne(run, n, lane, began) {
 }
 
 async function fire(button) {
+  if (!begin(button)) return;
   const [run, lanes, began] = [crypto.randomUUID(), makeLanes(), performance.now()];
-  button.disabled = true;
   byId("versus").textContent = "";
   for (const lane of lanes) lane.classList.add("flying");
   tell("0 of 50", "acknowledged");
@@ -159,7 +166,7 @@ async function fire(button) {
     tell("?", "the server is gone");
     void pulse();
   } finally {
-    button.disabled = false;
+    button.ariaDisabled = null;
   }
 }
 
