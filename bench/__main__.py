@@ -37,12 +37,8 @@ def main() -> None:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m bench", description="Sojourn beside its floors and its peers."
-    )
-    parser.add_argument(
-        "names", nargs="*", metavar="bench", help=f"one or more of {', '.join(NAMES)}; all if none"
-    )
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Sojourn beside its floors and its peers.")
+    parser.add_argument("names", nargs="*", metavar="bench", help=f"one or more of {', '.join(NAMES)}; all if none")
     parser.add_argument("--quick", action="store_true", help="short rounds: rough figures in under a minute")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as well")
     options = parser.parse_args()

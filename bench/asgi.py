@@ -74,9 +74,7 @@ def application(load: Callable[[Request], Awaitable[None]] | None) -> Starlette:
     async def anonymous(_: Request) -> Response:
         return PlainTextResponse("ok")
 
-    return Starlette(
-        routes=[Route(f"/{end.__name__}", end) for end in (create, read, change, show, anonymous)]
-    )
+    return Starlette(routes=[Route(f"/{end.__name__}", end) for end in (create, read, change, show, anonymous)])
 
 
 class Site:
@@ -185,11 +183,7 @@ def _table(found: dict[str, Samples]) -> Table:
         for cell in found.values():
             row.append(microseconds(cell.median(name)))
             added = cell.less(BARE)
-            row += (
-                ["-", "-"]
-                if name == BARE
-                else [microseconds(added.median(name)), times(added.lead(SOJOURN, name))]
-            )
+            row += ["-", "-"] if name == BARE else [microseconds(added.median(name)), times(added.lead(SOJOURN, name))]
         rows.append(row)
     note = "x of Sojourn's: the added time in multiples of what Sojourn adds: above 1 is slower."
     return Table("ASGI: session time added to a request", columns, rows, note)

@@ -58,9 +58,7 @@ class Contender:
         """Give back what is held."""
 
 
-def jobs(
-    contender: Contender, payload: Payload, ids: list[Any], count: int, start: int = 0
-) -> list[tuple[Any, ...]]:
+def jobs(contender: Contender, payload: Payload, ids: list[Any], count: int, start: int = 0) -> list[tuple[Any, ...]]:
     """The arguments of `count` calls of the operation, going round the ids. None of it is timed."""
     turns = [ids[n % len(ids)] for n in range(count)] if ids else []
     match contender.operation:

@@ -45,8 +45,7 @@ def bench(*, quick: bool) -> Section:
         for payload in ALL:
             size = payload.check()
             found[payload.name] = {
-                operation: _measure(driver, payload, operation, QUICK if quick else FULL)
-                for operation in OPERATIONS
+                operation: _measure(driver, payload, operation, QUICK if quick else FULL) for operation in OPERATIONS
             }
             section.tables += _tables(payload, size, found[payload.name], shared)
     seconds = {name: {op: cell.medians() for op, cell in cells.items()} for name, cells in found.items()}

@@ -65,9 +65,7 @@ def resident_bytes() -> int:
     """The resident set of this process."""
     if PROC.exists():
         return int(PROC.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    answer = subprocess.run(
-        ["ps", "-o", "rss=", "-p", str(os.getpid())], capture_output=True, check=True, text=True
-    )
+    answer = subprocess.run(["ps", "-o", "rss=", "-p", str(os.getpid())], capture_output=True, check=True, text=True)
     return int(answer.stdout) * 1024
 
 

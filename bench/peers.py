@@ -53,9 +53,7 @@ class Litestar(Contender):
     def __init__(self, payload: Payload, operation: str = "read") -> None:
         super().__init__(payload, operation)
         renew = operation == "touch"
-        self._backend = ServerSideSessionBackend(
-            ServerSideSessionConfig(max_age=IDLE_TIMEOUT, renew_on_access=renew)
-        )
+        self._backend = ServerSideSessionBackend(ServerSideSessionConfig(max_age=IDLE_TIMEOUT, renew_on_access=renew))
         self._store = MemoryStore()
 
     async def load(self, sid: str) -> Session:

@@ -92,9 +92,7 @@ def print_section(console: Console, section: Section) -> None:
     """The tables of one section."""
     console.rule(f"[bold]{section.name}")
     for table in section.tables:
-        rich = RichTable(
-            title=table.title or None, title_justify="left", title_style="bold", caption_justify="left"
-        )
+        rich = RichTable(title=table.title or None, title_justify="left", title_style="bold", caption_justify="left")
         rich.caption = table.note or None
         for index, column in enumerate(table.columns):
             rich.add_column(column, justify="right" if index else "left", no_wrap=not index)

@@ -210,9 +210,7 @@ def processes(section: Section, folder: Path, seconds: float) -> None:
             if kind == "Sojourn":
                 wanted = f"{PROCESSES} processes, {level}: none under half of the mean"
                 seen = f"least is {cell['least_share']:.2f} of the mean, {cell['errors']} failed"
-                section.verdicts.append(
-                    Verdict(wanted, seen, cell["least_share"] >= 0.5 and not cell["errors"])
-                )
+                section.verdicts.append(Verdict(wanted, seen, cell["least_share"] >= 0.5 and not cell["errors"]))
     section.figures["processes_8"] = figures
     section.tables.append(_processes_table(figures, seconds))
 

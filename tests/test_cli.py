@@ -175,7 +175,14 @@ def test_purge_and_stats(shop: Shop, sojourn: Callable[..., Ran]) -> None:
 
 def test_no_command_shows_a_secret(shop: Shop, sojourn: Callable[..., Ran]) -> None:
     """Neither a session id nor its secret is in anything that is printed."""
-    commands = [["list"], ["show", shop.handles[0]], ["stats"], ["purge"], ["end", shop.handles[0]], ["end-user", "ada"]]
+    commands = [
+        ["list"],
+        ["show", shop.handles[0]],
+        ["stats"],
+        ["purge"],
+        ["end", shop.handles[0]],
+        ["end-user", "ada"],
+    ]
     for as_json in ([], ["--json"]):
         for command, *words in commands:
             ran = sojourn(command, shop.url, *words, *as_json)

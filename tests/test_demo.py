@@ -352,7 +352,9 @@ def test_another_site_changes_nothing(headers: dict[str, str], client: Client) -
     assert client.session_id == ""
 
 
-@pytest.mark.parametrize(("origin", "status"), [(ORIGIN, 303), ("http://evil.example", 403), ("null", 403), (None, 403)])
+@pytest.mark.parametrize(
+    ("origin", "status"), [(ORIGIN, 303), ("http://evil.example", 403), ("null", 403), (None, 403)]
+)
 def test_browsers_that_send_only_an_origin(origin: str | None, status: int, client: Client) -> None:
     """Where a browser does not say which site it is on, its Origin decides."""
     del client.headers["sec-fetch-site"]
@@ -413,7 +415,9 @@ def test_odd_forms(target: str, body: bytes, status: int, client: Client) -> Non
     assert client.session_id == ""
 
 
-@pytest.mark.parametrize("query", ["run=abcdefgh&n=50", "run=abcdefgh&n=-1", "run=<b>&n=1", "n=1", "run=abcdefgh&n=%C2%B2"])
+@pytest.mark.parametrize(
+    "query", ["run=abcdefgh&n=50", "run=abcdefgh&n=-1", "run=<b>&n=1", "n=1", "run=abcdefgh&n=%C2%B2"]
+)
 def test_odd_requests_of_the_fifty(query: str, client: Client) -> None:
     """What the page would not send is refused."""
     client.post("/sign-in", name="Ada")

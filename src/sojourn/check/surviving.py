@@ -40,7 +40,7 @@ def _durability(bench: Bench) -> Finding:
         if stored != list(range(len(stored))):
             problem = problem or "the stored writes are torn or out of order"
         problems += [problem] if problem else []
-    found = tally(kept, acknowledged, "acknowledged writes kept", problems)
+    found = tally(kept, acknowledged, "kept", problems)
     return Finding(found.kept, f"{found.figures}, reopened in {reopened * 1000:.0f} ms", found.problem)
 
 

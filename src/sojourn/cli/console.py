@@ -39,11 +39,8 @@ def _console() -> Console:
     return console if console.is_terminal else Console(markup=False, highlight=False, emoji=False, width=_WIDE)
 
 
-def _table(*columns: str) -> Table:
-    table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False)
-    for column in columns:
-        table.add_column(column)
-    return table
+def _table() -> Table:
+    return Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False)
 
 
 def _or_dash(text: str | None) -> Text:
@@ -57,19 +54,21 @@ def list(document: dict[str, Any]) -> None:  # noqa: A001 - the command's name
     if not sessions:
         console.print(Text(f"No live sessions in {safe(document['store'])}."))
         return
-    table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False)
+    table = _table()
     table.add_column("handle", style="cyan", no_wrap=True, overflow="fold")
-    for name in ("user", "label", "created", "last seen", "expires"):
-        table.add_column(name, overflow="fold")
-    table.add_column("size", justify="right", no_wrap=True)
+    table.add_column("user, device", overflow="fold")
+    for name in ("age", "last seen", "left", "size"):
+        table.add_column(name, no_wrap=True, justify="right")
     for row in sorted(sessions, key=lambda row: -row["last_accessed_at"]):
+        who = _or_dash(row["user_id"])
+        if row["label"] is not None:
+            who = Text.assemble(who, ("\n" + safe(row["label"]), "dim"))
         table.add_row(
             row["handle"],
-            _or_dash(row["user_id"]),
-            _or_dash(row["label"]),
-            ago(row["created_at"], now),
+            who,
+            duration(now - row["created_at"]),
             ago(row["last_accessed_at"], now),
-            until(row["expires_at"], now),
+            duration(row["expires_at"] - now),
             size(row["size"]),
         )
     console.print(table)
@@ -194,17 +193,17 @@ def progress(steps: int) -> Iterator[Callable[[Any], None]]:
 def check(document: dict[str, Any]) -> None:
     """A row for each promise, and the verdict."""
     console = _console()
-    table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False)
+    table = _table()
     table.add_column("")
-    table.add_column("promise", overflow="fold")
-    table.add_column("what was done", style="dim", overflow="fold")
+    table.add_column("promise, and how it was tested", overflow="fold")
     table.add_column("found", overflow="fold")
     for row in document["promises"]:
         mark, style = _MARKS[row["kept"]]
         found = Text(safe(row["figures"]))
         if row["problem"]:
             found.append(f"\n{safe(row['problem'])}", style="red")
-        table.add_row(Text(mark, style=style), row["promise"], row["done"], found)
+        promise = Text.assemble((row["promise"], "bold"), (f"\n{row['done']}", "dim"))
+        table.add_row(Text(mark, style=style), promise, found)
     console.print(table)
     if document["note"]:
         console.print(Text(safe(document["note"]), style="dim"))

@@ -40,7 +40,7 @@ POSTCARD: Final = Product("postcard", "Postcard", 150)
 PRODUCTS: Final = {
     product.sku: product
     for product in (
-        Product("pack", "Daypack, 18 litres", 6400),
+        Product("pack", "Daypack", 6400),
         Product("flask", "Vacuum flask", 2800),
         Product("map", "Folding map", 950),
         Product("lantern", "Camp lantern", 3600),
