@@ -1,4 +1,4 @@
-"""The demo: a shop in a browser, on a real server that is killed and started again; and its rules, without a browser."""
+"""The demo: a shop in a browser, on a real server that is killed and started again; and its rules, without one."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from urllib.parse import urlencode
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from sojourn import AsyncSessionManager
+from sojourn import AsyncSessionManager, StoreUnavailable
 from sojourn.cli import main
 from sojourn.demo import pages, shop
 from sojourn.demo.app import make_app
@@ -43,6 +44,7 @@ IPHONE = (
     "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) "
     "Version/18.0 Mobile/15E148 Safari/604.1"
 )
+CHROME = "AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0"
 
 # --- In a browser --------------------------------------------------------------------------------------------------
 
@@ -50,9 +52,10 @@ IPHONE = (
 class Server:
     """The demo as a process of its own."""
 
-    def __init__(self, store: Path, port: int = 0) -> None:
+    def __init__(self, store: Path, port: int = 0, stderr: int | None = None) -> None:
         command = ["demo", "--no-browser", "--json", "--port", str(port), "--store", f"sqlite:///{store}"]
-        self.process = subprocess.Popen([sys.executable, "-m", "sojourn", *command], stdout=subprocess.PIPE, text=True)
+        program = [sys.executable, "-m", "sojourn", *command]
+        self.process = subprocess.Popen(program, stdout=subprocess.PIPE, stderr=stderr, text=True)
         give_up = threading.Timer(30, self.process.kill)
         give_up.start()
         assert self.process.stdout is not None
@@ -446,16 +449,9 @@ def test_templates_escape() -> None:
     [
         ("Mozilla/5.0 (X11; Linux x86_64; rv:130.0) Gecko/20100101 Firefox/130.0", "Firefox on Linux"),
         (IPHONE, "Safari on iPhone"),
-        (
-            "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 "
-            "Safari/537.36 Edg/140.0.0.0",
-            "Edge on Windows",
-        ),
-        (
-            "Mozilla/5.0 (Linux; Android 15; Pixel 9) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 "
-            "Mobile Safari/537.36",
-            "Chrome on Android",
-        ),
+        (f"Mozilla/5.0 (Windows NT 10.0; Win64; x64) {CHROME} Safari/537.36 Edg/140.0.0.0", "Edge on Windows"),
+        (f"Mozilla/5.0 (Linux; Android 15; Pixel 9) {CHROME} Mobile Safari/537.36", "Chrome on Android"),
+        (f"Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) {CHROME} Safari/537.36", "Chrome on macOS"),
         ("curl/8.9", "curl"),
         ("", "A browser"),
         ("<b>" * 1000, "A browser"),
@@ -478,6 +474,35 @@ def test_whole_saves() -> None:
     for run in range(200):
         whole.save(str(run), [run])
     assert whole.load("a") == []
+
+
+def test_a_store_that_fails(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store that gives no answer is a 503 that says when to come back, and the cookie is left alone."""
+    client.post("/sign-in", name="Ada")
+
+    async def fails(*_: Any, **__: Any) -> Any:
+        raise StoreUnavailable("the disk is gone")
+
+    monkeypatch.setattr(client.manager.store, "summaries", fails)
+    answer = client.get("/")
+    assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+    assert "set-cookie" not in answer.headers
+
+
+def test_control_c(tmp_path: Path) -> None:
+    """Ctrl-C ends the server quietly, and the store is closed."""
+    server = Server(tmp_path / "demo.db", stderr=subprocess.PIPE)
+    server.process.send_signal(signal.SIGINT)
+    out, err = server.process.communicate(timeout=20)
+    assert (server.process.returncode, out, err) == (0, "", "")
+    assert not (tmp_path / "demo.db-wal").exists()
+
+
+def test_a_store_that_cannot_be_opened(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A store that cannot be opened is told in a line."""
+    code = main(["demo", "--no-browser", "--port", "0", "--store", f"sqlite:///{tmp_path / 'no' / 'demo.db'}"])
+    captured = capsys.readouterr()
+    assert (code, captured.out, captured.err.count("\n")) == (1, "", 1)
 
 
 def test_a_taken_port(capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
@@ -63,10 +63,8 @@ class Child:
         self.process.wait()
         for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
             if pipe is not None:
-                try:
+                with suppress(BrokenPipeError):  # something unsaid, which nobody will hear now
                     pipe.close()
-                except BrokenPipeError:
-                    pass  # something unsaid, which nobody will hear now
 
     def _complaint(self) -> str:
         assert self.process.stderr is not None

@@ -5,17 +5,15 @@ In each race everybody has loaded the session before anybody commits, which is t
 
 from __future__ import annotations
 
-import asyncio
 import json
-import threading
 from collections import Counter
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import pytest
-import worlds
 from children import Child, children
-from conftest import Place
+from places import Meeting, Place, at_once
 from writing import WRITINGS, Writing, add_one, in_order
 
 from sojourn import SessionConfig, SessionManager
@@ -25,26 +23,6 @@ WRITERS, TURNS, PROCESSES = 20, 5, 4
 
 each_writing = pytest.mark.parametrize("writing", WRITINGS, ids=lambda writing: writing.name)
 one_or_many = pytest.mark.parametrize("managers", [1, 4], ids=["one manager", "four managers"])
-
-
-class Meeting:
-    """A point where so many callers of one world wait for each other."""
-
-    def __init__(self, world: worlds.World, parties: int) -> None:
-        self._threads = threading.Barrier(parties) if world is worlds.BLOCKING else None
-        self._tasks = asyncio.Barrier(parties) if world is worlds.ASYNC else None
-
-    async def __call__(self) -> None:
-        if self._threads is not None:
-            self._threads.wait(30)
-        if self._tasks is not None:
-            await self._tasks.wait()
-
-
-def _raise_any(results: list[Any]) -> None:
-    for result in results:
-        if isinstance(result, BaseException):
-            raise result
 
 
 @one_or_many
@@ -63,7 +41,7 @@ async def test_no_writer_loses(place: Place, writing: Writing, managers: int) ->
                 writing.write(session, number, turn)
                 await meeting()
 
-    _raise_any(await place.world.together([lambda number=number: writer(number) for number in range(WRITERS)]))
+    await at_once(place.world, WRITERS, writer)
     assert in_order(await sessions[0].get_session(session_id)) == writing.after(WRITERS, TURNS)
     assert sum((each.counts for each in sessions), Counter())["overwritten"] == 0
 
@@ -77,9 +55,8 @@ async def test_update_counts_exactly(place: Place, managers: int) -> None:
     async def writer(number: int) -> list[int]:
         return [await sessions[number % managers].update(session_id, "visits", add_one) for _ in range(TURNS)]
 
-    returned = await place.world.together([lambda number=number: writer(number) for number in range(WRITERS)])
-    _raise_any(returned)
-    assert sorted(sum(returned, [])) == list(range(1, WRITERS * TURNS + 1))
+    returned = await at_once(place.world, WRITERS, writer)
+    assert sorted(chain.from_iterable(returned)) == list(range(1, WRITERS * TURNS + 1))
     assert await sessions[0].get_session(session_id) == {"visits": WRITERS * TURNS}
 
 
@@ -109,12 +86,9 @@ async def test_transactions_are_serialisable(place: Place, managers: int) -> Non
                 session["aside"] = number
         return 0
 
-    results = await place.world.together(
-        [lambda number=number: (mover if number % 2 else bystander)(number) for number in range(20)]
-    )
-    _raise_any(results)
+    moved = await at_once(place.world, 20, lambda number: (mover if number % 2 else bystander)(number))
     fields = await sessions[0].get_session(session_id)
-    assert sum(results) == coins  # 50 were tried
+    assert sum(moved) == coins  # 50 were tried
     assert (fields["left"], fields["right"], fields["moves"]) == (0, coins, list(range(coins - 1, -1, -1)))
 
 
@@ -131,7 +105,7 @@ async def test_two_hundred_writers_finish_in_time(place: Place) -> None:
             session.update("visits", add_one)
             await meeting()
 
-    _raise_any(await place.world.together([lambda number=number: writer(number) for number in range(200)]))
+    await at_once(place.world, 200, writer)
     fields = await sessions.get_session(session_id)
     assert sorted(fields.pop("cart")["items"]) == list(range(200))
     assert fields == {"visits": 200, **{f"key {number}": number for number in range(200)}}
@@ -165,7 +139,7 @@ def test_processes_count_exactly(tmp_path: Path) -> None:
         with children(PROCESSES, "count", url, session_id, 50) as counters:
             _say_to_all(counters)
             returned = [json.loads(child.hear()) for child in counters]
-        assert sorted(sum(returned, [])) == list(range(1, PROCESSES * 50 + 1))
+        assert sorted(chain.from_iterable(returned)) == list(range(1, PROCESSES * 50 + 1))
         assert sessions.get_session(session_id) == {"visits": PROCESSES * 50}
 
 

@@ -1,4 +1,4 @@
-"""What the children do: ``python workers.py JOB ARGUMENT...``. They say "ready", wait for a line, and answer in lines."""
+"""What the children do: ``python workers.py JOB ARGUMENT...``. They say "ready", wait for a line, answer in lines."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
-from sojourn import SessionConfig, SessionManager, SojournError
 from writing import WRITINGS, add_one
+
+from sojourn import SessionConfig, SessionManager, SojournError
 
 PATIENT = SessionConfig(deadline=10)
 

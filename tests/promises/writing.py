@@ -52,6 +52,10 @@ def _count(session: Any, writer: int, turn: int) -> None:
     session.update("visits", add_one)
 
 
+def _old(writers: int, turns: int) -> list[str]:
+    return [f"old {name}" for name in everybody(writers, turns)]
+
+
 def _turn(name: str) -> int:
     return int(name.partition(".")[2])
 
@@ -71,13 +75,13 @@ WRITINGS = (
     ),
     Writing(
         "nested keys",
-        lambda writers, turns: {"prefs": {"theme": "dark", **{f"old {name}": 0 for name in everybody(writers, turns)}}},
+        lambda writers, turns: {"prefs": {"theme": "dark"} | dict.fromkeys(_old(writers, turns), 0)},
         _nested_keys,
-        lambda writers, turns: {"prefs": {"theme": "dark", **{name: _turn(name) for name in everybody(writers, turns)}}},
+        lambda writers, turns: {"prefs": {"theme": "dark"} | {name: _turn(name) for name in everybody(writers, turns)}},
     ),
     Writing(
         "set members",
-        lambda writers, turns: {"tags": {"new", *(f"old {name}" for name in everybody(writers, turns))}},
+        lambda writers, turns: {"tags": {"new", *_old(writers, turns)}},
         _members,
         lambda writers, turns: {"tags": {"new", *everybody(writers, turns)}},
     ),

@@ -125,19 +125,19 @@ PROMISES: Final = (
     Promise(
         "rotation",
         "Rotation kills the old id at once",
-        f"{_TRIALS} ids replaced while a write was under way, which is kept",
+        f"{_TRIALS} ids replaced while a write was under way",
         _rotation,
     ),
     Promise(
         "login-cuts-off",
         "Sign-in cuts off what was under way",
-        f"{_TRIALS} sign-ins while an older write was under way",
+        f"{_TRIALS} sign-ins while a write was under way",
         _login,
     ),
     Promise(
         "expiry",
         "A session dies on time and stays dead",
-        f"an idle timeout of {_IDLE:g} s, with a write under way past it",
+        f"idle for {_IDLE:g} s, with a write under way past it",
         _expiry,
     ),
 )

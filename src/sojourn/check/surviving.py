@@ -100,7 +100,7 @@ def _tidiness(bench: Bench) -> Finding:
 DURABILITY: Final = Promise(
     "durability",
     "What was acknowledged survives kill -9",
-    f"{len(_KILL_AFTER)} writing processes killed in the midst of their work",
+    f"{len(_KILL_AFTER)} writing processes killed amid their work",
     _durability,
 )
 INTEGRITY: Final = Promise(
@@ -112,6 +112,6 @@ INTEGRITY: Final = Promise(
 TIDINESS: Final = Promise(
     "tidiness",
     "This check leaves nothing behind",
-    "its own sessions ended, the others left alone",
+    "its own sessions are removed, others untouched",
     _tidiness,
 )

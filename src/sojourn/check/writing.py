@@ -109,25 +109,25 @@ PROMISES: Final = (
     Promise(
         "disjoint-writes",
         "No acknowledged write is lost",
-        f"{_WRITERS} threads on {4} connections, {_ROUNDS} rounds, each writes its own key",
+        f"{_WRITERS} threads x {_ROUNDS} rounds, each its own key",
         _disjoint,
     ),
     Promise(
         "nested-appends",
         "Nested changes merge, with no flag",
-        f'{_WRITERS} threads each session["cart"]["items"].append(x)',
+        f'{_WRITERS} threads: session["cart"]["items"].append(x)',
         _appends,
     ),
     Promise(
         "exact-counter",
         "Counters are exact",
-        f"{_WRITERS} threads count {_ROUNDS} times each with update",
+        f"{_WRITERS} threads count {_ROUNDS} times each, with update",
         _counter,
     ),
     Promise(
         "async-tasks",
         "The same for asyncio",
-        f"{_WRITERS} tasks on 2 connections: a key and an append each",
+        f"{_WRITERS} tasks: a key and an append each",
         _tasks,
     ),
 )

@@ -30,6 +30,8 @@ except ImportError as error:
 __all__ = ["check", "end", "end_user", "list", "progress", "purge", "show", "stats"]
 
 _WIDE: Final = 200  # columns where nobody's terminal sets a limit
+_ROOMY: Final = 100  # columns where the check's table need not be narrow
+_FOUND: Final = 24
 _MOST_MEMBERS: Final = 30  # members of a value that are shown
 _LONGEST_TEXT: Final = 300  # and characters of a text
 
@@ -196,7 +198,7 @@ def check(document: dict[str, Any]) -> None:
     table = _table()
     table.add_column("")
     table.add_column("promise, and how it was tested", overflow="fold")
-    table.add_column("found", overflow="fold")
+    table.add_column("found", overflow="fold", max_width=_FOUND if console.width < _ROOMY else None)
     for row in document["promises"]:
         mark, style = _MARKS[row["kept"]]
         found = Text(safe(row["figures"]))

@@ -16,12 +16,11 @@ from __future__ import annotations
 from ..errors import MissingExtra
 
 try:
-    import rich
     import starlette
     import uvicorn
 except ImportError as error:
     raise MissingExtra("the demo", "demo") from error
-del rich, starlette, uvicorn
+del starlette, uvicorn
 
 from .server import serve  # noqa: E402 - after the extras were found
 

@@ -24,6 +24,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from ..adapters.asgi import SessionMiddleware
+from ..errors import StoreError
 from ..ids import Handle, is_handle
 from ..manager import AsyncSessionManager
 from ..session import AsyncSession
@@ -67,6 +68,7 @@ def make_app(manager: AsyncSessionManager, store: str, command: str = "sojourn d
             Mount("/static", StaticFiles(directory=STATIC)),
         ],
         middleware=[Middleware(Guard), Middleware(SessionMiddleware, manager=manager)],
+        exception_handlers={StoreError: _unavailable},
         lifespan=lifespan,
     )
     app.state.manager = manager
@@ -188,6 +190,10 @@ async def _pulse(request: Request) -> Response:
     alive = await _manager(request).is_session_active(Handle(handle)) if is_handle(handle) else None
     server: Server = request.app.state.server
     return JSONResponse({"pid": server.pid, "alive": alive}, headers={"cache-control": "no-store"})
+
+
+async def _unavailable(request: Request, error: Exception) -> Response:
+    return PlainTextResponse("The store gives no answer. Try again in a moment.", 503, headers={"retry-after": "1"})
 
 
 # --- Parts ------------------------------------------------------------------------------------------------------------

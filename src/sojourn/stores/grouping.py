@@ -37,6 +37,8 @@ class Work(Struct):
     """Whether it is one statement, which needs no BEGIN and COMMIT when it is alone."""
     until: float
     """Its deadline, in monotonic seconds."""
+    weight: int = 0
+    """About how many bytes it writes."""
     result: Any = UNDONE
     error: Exception | None = None
 

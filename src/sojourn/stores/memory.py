@@ -13,7 +13,7 @@ from __future__ import annotations
 import heapq
 import sys
 import threading
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, Final, cast
@@ -39,10 +39,11 @@ _unpack = msgspec.msgpack.Decoder(Record).decode
 
 
 class _Index:
-    """Handles by key, with the keys in order. A key with one handle costs no set: most users have one session."""
+    """Handles by key, those of a key in the order in which they came. A key with one handle costs no container: most users
+    have one session. (An OrderedDict, as taking the first out of a plain dict again and again walks over the holes.)"""
 
     def __init__(self) -> None:
-        self._entries: dict[float | str, str | dict[str, None]] = {}
+        self._entries: dict[float | str, str | OrderedDict[str, None]] = {}
 
     def add(self, key: float | str, handle: str) -> bool:
         """Add a handle. Returns whether the key is new."""
@@ -50,14 +51,14 @@ class _Index:
         if held is handle:
             return True
         if isinstance(held, str):
-            self._entries[key] = {held: None, handle: None}
+            self._entries[key] = OrderedDict.fromkeys((held, handle))
         else:
             held[handle] = None
         return False
 
     def discard(self, key: float | str, handle: str) -> None:
         held = self._entries.get(key)
-        if isinstance(held, dict):
+        if isinstance(held, OrderedDict):
             held.pop(handle, None)
             if not held:
                 del self._entries[key]

@@ -77,7 +77,7 @@ class SQLiteStore:
             connection.execute(_SQL["create"], (record.handle, *_columns(record), body))
             return Committed(record, (*evicted, *_note(connection, created(record, now))))
 
-        return await self._file.write(act)
+        return await self._file.write(act, size=len(body))
 
     async def commit(
         self,
@@ -98,7 +98,7 @@ class SQLiteStore:
                 )
                 return Committed(wanted) if done.rowcount else _refusal(connection, base, wanted, now, fence)
 
-            return await self._file.write(act_on_fields, single=True)
+            return await self._file.write(act_on_fields, single=True, size=len(body))
 
         def act(connection: Connection) -> Outcome:
             evicted: tuple[Change, ...] = ()
@@ -116,7 +116,7 @@ class SQLiteStore:
                 return _refusal(connection, base, wanted, now, fence)
             return Committed(wanted, (*evicted, *_note(connection, *facts)))
 
-        return await self._file.write(act)
+        return await self._file.write(act, size=len(body))
 
     async def touch(self, handle: str, generation: int, at: float, now: float) -> bool:
         return await self._file.write(

@@ -8,6 +8,7 @@ acknowledged into it.
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 import sys
@@ -16,6 +17,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from sqlite3 import Connection
 from typing import Any, Final, TypeVar
@@ -27,10 +29,13 @@ from .turnstile import Turnstile
 
 __all__ = ["SQLiteFile"]
 
+log = logging.getLogger("sojourn")
+
 T = TypeVar("T")
 _APPLICATION_ID: Final = 0x536F6A6E  # "Sojn", so that `file` can tell and we can, too
 _CHECKPOINT_AFTER: Final = 4 * 1024 * 1024  # bytes written by this process between two checkpoints
-_LONG_LOG: Final = 16_000  # pages in the log that call for a pause of the writers, so that it can start over
+_PATIENCE: Final = 10.0  # seconds for which a checkpoint waits for its turn
+_PAGE: Final = 4096
 _NEEDED: Final = (3, 35, 0)  # RETURNING
 
 _files: weakref.WeakSet[SQLiteFile] = weakref.WeakSet()
@@ -95,11 +100,12 @@ class SQLiteFile:
         self._idle.append(connection)
         return result
 
-    async def write(self, act: Callable[[Connection], T], *, single: bool = False) -> T:
-        """Do a piece of work in a transaction, alone or with others. ``single``: it is one statement."""
+    async def write(self, act: Callable[[Connection], T], *, single: bool = False, size: int = 0) -> T:
+        """Do a piece of work in a transaction, alone or with others. ``single``: it is one statement. ``size``: about how
+        many bytes it writes, beside a page."""
         if self._closed:
             raise StoreUnavailable("the store was closed")
-        work = Work(act, single, time.monotonic() + self.deadline)
+        work = Work(act, single, time.monotonic() + self.deadline, _PAGE + size)
         result: T = await self._writer.write(work)
         return result
 
@@ -125,7 +131,6 @@ class SQLiteFile:
 
     def _run(self, connection: Connection, batch: list[Work]) -> None:
         alone = len(batch) == 1
-        before = connection.total_changes
         try:
             self._check_identity()
             if not (alone and batch[0].single):
@@ -149,8 +154,7 @@ class SQLiteFile:
                 work.error = error
             self._idle.append(connection)
         else:
-            # Rows are a fair measure of the log: a checkpoint is due by what was written, not by the clock.
-            self._written += (connection.total_changes - before) * 4096
+            self._written += sum(work.weight for work in batch)
             self._idle.append(connection)
 
     def _abandon(self, connection: Connection, error: sqlite3.Error) -> bool:
@@ -283,23 +287,22 @@ class SQLiteFile:
             threading.Thread(target=self._checkpoint, name="sojourn-checkpoint", daemon=True).start()
 
     def _checkpoint(self) -> None:
-        """Copy the log into the database. Writers go on meanwhile; only if the log has grown long, because they never
-        leave it a moment, they are held up for the little that is left."""
+        """Copy the log into the database while writers go on; then hold them up for the little that is left, so that the
+        log starts over. (Beside a busy writer it never would, and appending costs twice as much as overwriting.)"""
+        turnstile = Turnstile(self.path)
         try:
-            connection = self._take()
-            _, pages, _ = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-            if pages > _LONG_LOG:
-                turnstile = Turnstile(self.path)
-                turnstile.acquire(time.monotonic() + 10.0)
+            with closing(self._connect(self.path)) as connection:
+                connection.execute("PRAGMA busy_timeout = 20")  # for readers in the way, while the writers wait
+                connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+                turnstile.acquire(time.monotonic() + _PATIENCE)
                 try:
-                    connection.execute("PRAGMA wal_checkpoint(RESTART)")
+                    connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
                 finally:
                     turnstile.release()
-                    turnstile.close()
-            self._idle.append(connection)
-        except (sqlite3.Error, StoreError):
-            pass  # nothing is lost: the log holds everything, and the next checkpoint takes it up
+        except (sqlite3.Error, StoreError) as error:
+            log.debug("a checkpoint of %s has to wait: %s", self.path, error)  # the log holds everything until then
         finally:
+            turnstile.close()
             self._checkpointing.release()
 
     # --- Errors --------------------------------------------------------------------------------------------------

@@ -143,13 +143,13 @@ async function fireOne(run, n, lane, began) {
   lane.classList.add(landed ? "landed" : "refused");
   lane.took = performance.now() - began;
   raise(lane, landed ? Math.min(1, 0.2 + lane.took / 2000) : 0.12);
-  if (!landed) throw new Error((await response.json()).problem);
+  if (!landed) throw new Error(response.headers.get("content-type")?.includes("json") ? (await response.json()).problem : await response.text());
 }
 
 async function fire(button) {
   if (!begin(button)) return;
   const [run, lanes, began] = [crypto.randomUUID(), makeLanes(), performance.now()];
-  byId("versus").textContent = "";
+  byId("versus").textContent = byId("race-said").textContent = "";
   for (const lane of lanes) lane.classList.add("flying");
   tell("0 of 50", "acknowledged");
   let answered = 0;
@@ -184,6 +184,7 @@ function judge(lanes, found, answered, failure) {
   });
   const all = kept.size === REQUESTS;
   tell(`${kept.size} of ${REQUESTS}`, failure && !all ? `kept. ${failure.message}` : "kept", all ? "all" : "short");
+  byId("race-said").textContent = byId("race-result").textContent;
   if (answered < REQUESTS) return;
   const strong = document.createElement("strong");
   strong.textContent = `${whole.size} of ${REQUESTS}`;
