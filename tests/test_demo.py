@@ -46,6 +46,8 @@ IPHONE = (
 )
 CHROME = "AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0"
 
+expect.set_options(timeout=20_000)  # a busy machine is no failure
+
 # --- In a browser --------------------------------------------------------------------------------------------------
 
 

@@ -128,9 +128,21 @@ def _for_age(digest: bytes, shown_digest: bytes) -> Amendment:
     return Amendment(secret_digest=digest, shown_digest=shown_digest, for_age=True)
 
 
-@pytest.mark.parametrize("wanted", [Amendment(secret_digest=NEWER), Amendment(secret_digest=NEWER, login=True, user_id="ada")])
-def test_any_other_rotation_ends_the_old_secrets_at_once(wanted: Amendment) -> None:
+@pytest.mark.parametrize("settled", [False, True])
+def test_a_rotation_for_age_at_the_first_sight_of_a_secret(settled: bool) -> None:
+    """A secret that is old when it is first seen is replaced, and goes on, as any other."""
+    record = new_record(secret_digest=NEW, previous=Previous((OLD,)))
+    wanted = Amendment(secret_digest=NEWER, shown_digest=NEW, for_age=True, settled=settled)
+    rotated = amend(record, wanted, NOW, CONFIG)
+    assert [shown(rotated, digest, NOW) for digest in (NEW, NEWER)] == ["previous", "current"]
+    assert [shown(rotated, digest, NOW + 86_400) for digest in (NEW, NEWER)] == ["previous", "current"]
+
+
+@pytest.mark.parametrize("settled", [False, True])
+@pytest.mark.parametrize("login", [{}, {"login": True, "user_id": "ada"}], ids=["rotation", "login"])
+def test_any_other_rotation_ends_the_old_secrets_at_once(login: dict[str, Any], settled: bool) -> None:
     """After a rotation that was asked for, or a sign-in, no older secret is good, not even one in its grace period."""
+    wanted = Amendment(secret_digest=NEWER, settled=settled, **login)
     record = amend(new_record(secret_digest=NEW, previous=Previous((OLD,))), wanted, NOW, CONFIG)
     assert [shown(record, digest, NOW) for digest in (OLD, NEW, NEWER)] == ["dead", "dead", "current"]
 

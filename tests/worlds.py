@@ -114,7 +114,7 @@ class Sessions:
     @property
     def engine(self) -> Engine:
         """The operations beneath, for what adapters do."""
-        return self.manager.engine if isinstance(self.manager, SessionManager) else self.manager
+        return getattr(self.manager, "engine", self.manager)
 
     def session(self, session_id: str) -> Any:
         return self._block(self.manager.session(session_id))

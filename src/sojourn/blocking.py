@@ -15,6 +15,7 @@ from datetime import timedelta
 from typing import Any, ClassVar, Self, TypeVar, cast
 
 from .config import SessionConfig, seconds
+from .engine import Engine
 from .errors import SessionNotFound
 from .manager import AsyncSessionManager
 from .record import Change, ChangeKind, Summary
@@ -231,7 +232,7 @@ class SessionBlock:
 
     __slots__ = ("_engine", "_id", "_session")
 
-    def __init__(self, engine: AsyncSessionManager, session_id: str) -> None:
+    def __init__(self, engine: Engine, session_id: str) -> None:
         self._engine = engine
         self._id = session_id
 
@@ -250,7 +251,7 @@ class ExclusiveBlock(SessionBlock):
 
     __slots__ = ("_hold", "_wait")
 
-    def __init__(self, engine: AsyncSessionManager, session_id: str, wait: float, hold: float) -> None:
+    def __init__(self, engine: Engine, session_id: str, wait: float, hold: float) -> None:
         super().__init__(engine, session_id)
         self._wait = wait
         self._hold = hold

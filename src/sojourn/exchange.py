@@ -1,7 +1,7 @@
 """One request's session, from its cookie header to the headers of its response: what all adapters share.
 
-Coroutines over a manager: an asynchronous adapter awaits them, a blocking one runs them. Which session, which commit and
-which cookie are decided elsewhere (`sojourn.manager`, `sojourn.lifecycle`, `sojourn.cookie`); here is their order.
+Coroutines over an engine: an asynchronous adapter awaits them, a blocking one runs them. Which session, which commit and
+which cookie are decided elsewhere (`sojourn.engine`, `sojourn.lifecycle`, `sojourn.cookie`); here is their order.
 
     begin    before the application runs
     commit   before the first byte of the response: the headers to add
@@ -20,8 +20,8 @@ from msgspec import Struct
 from . import ids
 from .config import CookieConfig
 from .cookie import clear_cookie, is_loopback, read_cookies, set_cookie
+from .engine import Engine
 from .errors import ConfigurationError, ConflictError, SessionGone, SojournError, StoreError, StoreUnavailable
-from .manager import AsyncSessionManager
 from .session import BaseSession
 
 __all__ = ["ANSWERED", "Answer", "Exchange", "answer_for", "with_privacy"]
@@ -42,8 +42,8 @@ class Answer(Struct, frozen=True):
 class Exchange:
     """One request's session."""
 
-    def __init__(self, manager: AsyncSessionManager, kind: type[BaseSession] | None = None) -> None:
-        self._manager = manager
+    def __init__(self, engine: Engine, kind: type[BaseSession] | None = None) -> None:
+        self._engine = engine
         self._kind = kind
         self._host = ""
         self.session: BaseSession
@@ -51,24 +51,24 @@ class Exchange:
     async def begin(self, cookies: Iterable[str], host: str) -> BaseSession:
         """Load the session that these ``Cookie`` headers name; a new one if there is none. Raises `StoreError`."""
         self._host = host
-        found = read_cookies(cookies, self._manager.config.cookie)
+        found = read_cookies(cookies, self._engine.config.cookie)
         if not found:
-            self.session = self._manager.new(kind=self._kind)
+            self.session = self._engine.new(kind=self._kind)
         elif len(found) == 1:
-            self.session = await self._manager.begin(found[0], kind=self._kind)
+            self.session = await self._engine.begin(found[0], kind=self._kind)
         else:
-            self.session = self._manager.refuse("", "repeated", kind=self._kind)
+            self.session = self._engine.refuse("", "repeated", kind=self._kind)
         return self.session
 
     async def commit(self) -> Headers:
         """Carry out what the session asks for; the headers to add. Raises `StoreError` and `ConflictError` (see
         `answer_for`), and `UnsupportedValue` and `TooLarge`, which are the application's own. A session that ended
         meanwhile is dropped: its response leaves the cookie alone."""
-        session, config = self.session, self._manager.config
+        session, config = self.session, self._engine.config
         try:
-            _, action = await self._manager.finish_response(session)
+            _, action = await self._engine.finish_response(session)
         except SessionGone as gone:
-            self._manager.counts["gone"] += 1
+            self._engine.counts["gone"] += 1
             log.info("session %s: %s", session.record.handle, gone)
             session.discard()
             return []
@@ -90,7 +90,7 @@ class Exchange:
                 if session.delta() is not None:
                     log.warning("a session was begun after its response had left: it was dropped, as no cookie could be set")
             elif session.ended or session.modified:
-                await self._manager.finish(session)
+                await self._engine.finish(session)
         except SojournError as error:
             log.warning("session %s: what was changed after the response began was lost: %s", session.record.handle, error)
         finally:

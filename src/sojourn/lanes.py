@@ -34,11 +34,10 @@ from .errors import (
     SojournError,
     StoreError,
     StoreUnavailable,
-    TooLarge,
     TooManySessions,
 )
 from .merge import replay
-from .policy import amend, touch_due
+from .policy import amend, check_sizes, touch_due
 from .record import (
     VERSION_BYTES,
     VERSIONS_KEPT,
@@ -221,6 +220,9 @@ class Lanes:
     def _hand_over(self, handle: str, job: Job) -> None:
         """The end of a lead: wake the next leader with all that wait as its batch, or leave the lane empty."""
         with self._lock:
+            if not job.others and job.followers is None:
+                del self._lanes[handle]
+                return
             undone = [other for other in job.others if other.state != "done"]
             following = [*undone, *(job.followers or ())]
             job.followers = None
@@ -242,7 +244,7 @@ class Lanes:
         conflicts = 0
         while True:
             now = self._clock()
-            batch = [job for job in (leader, *leader.others) if job.state != "done"]
+            batch = [job for job in (leader, *leader.others) if job.state != "done"] if leader.others else [leader]
             if leader.fence and leader.current.fence != leader.fence:
                 _fail(batch, SessionLeased, "the lease ran out and another holder has the session: nothing was written")
                 return
@@ -306,13 +308,9 @@ class Lanes:
             else:
                 job.tried = version
                 taken.append(job)
-        wanted = structs.replace(
-            record,
-            versions=version + current.versions[:_KEPT],
-            accessed_at=now if touch_due(current, now) else current.accessed_at,
-            fields=fields,
-            size=size,
-        )
+        versions = version + current.versions[:_KEPT]
+        accessed_at = now if touch_due(current, now) else current.accessed_at
+        wanted = structs.replace(record, versions=versions, accessed_at=accessed_at, fields=fields, size=size)
         if not overwritten and record is current:
             return wanted, (), taken
         told = [facts.overwritten(wanted, path, now) for path in overwritten]
@@ -344,8 +342,8 @@ class Lanes:
             if data is not None:
                 size += len(name) + len(data)
                 changed[name] = data
-        if size > self._config.max_session_bytes and size > before:
-            raise TooLarge("the session", size, self._config.max_session_bytes, "max_session_bytes")
+        if size > before:  # what shrinks is welcome, whatever it is
+            check_sizes(values, size, self._config)
         return changed, size
 
     def _amended(self, record: Record, job: Job, wanted: Amendment, now: float) -> Record:

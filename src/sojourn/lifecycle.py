@@ -1,5 +1,5 @@
 """The end of a request, decided. Pure: a session object goes in, and out comes what is to be done with the store, and
-what with the cookie. The I/O is `sojourn.manager`'s, the headers are `sojourn.exchange`'s.
+what with the cookie. The I/O is `sojourn.engine`'s, the headers are `sojourn.exchange`'s.
 
     what the session asks for           the store     the cookie
     ------------------------------------------------------------

@@ -4,13 +4,15 @@ Pure: time is the argument `now`, in Unix seconds, and nothing here does I/O.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from hmac import compare_digest
 from typing import Any, Final, Literal, TypeAlias
 
 from .config import SessionConfig
+from .errors import TooLarge
 from .record import KEEP, Amendment, Committed, Conflict, Gone, Leased, Outcome, Previous, Record, replace
 
-__all__ = ["GRACE", "Shown", "amend", "guard", "is_over", "new_record", "rotation_due", "settling_due", "shown", "touch_due", "touched"]
+__all__ = ["GRACE", "Shown", "amend", "check_sizes", "guard", "is_over", "new_record", "rotation_due", "settling_due", "shown", "touch_due", "touched"]
 
 GRACE: Final = 30.0
 """Seconds for which a secret that was replaced for age still loads, after the new one was first seen."""
@@ -112,6 +114,16 @@ def _kept_digests(record: Record, shown_digest: bytes) -> tuple[bytes, ...]:
     if shown_digest == record.secret_digest:
         return (shown_digest,)
     return (shown_digest, record.secret_digest)
+
+
+def check_sizes(fields: Mapping[str, bytes | None], size: int, config: SessionConfig) -> None:
+    """`TooLarge` if one of these fields is, or a session of this size."""
+    limit = config.max_field_bytes
+    for name, data in fields.items():
+        if data is not None and len(data) > limit:
+            raise TooLarge(f"the field {name!r}", len(data), limit, "max_field_bytes")
+    if size > config.max_session_bytes:
+        raise TooLarge("the session", size, config.max_session_bytes, "max_session_bytes")
 
 
 def guard(current: Record | None, base: Record, wanted: Record, now: float, fence: int = 0) -> Outcome | None:

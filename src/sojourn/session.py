@@ -10,7 +10,7 @@ need a session object each, and the engine merges what they do.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping
 from datetime import timedelta
 from typing import Any, Final, Literal, TypeAlias
 
@@ -19,11 +19,11 @@ from msgspec import Struct
 from . import ids
 from .codec import ATOMS, Codec
 from .config import SessionConfig, seconds
-from .errors import DamagedRecord, SessionClosed, TooLarge, UnsupportedValue
+from .errors import DamagedRecord, SessionClosed, UnsupportedValue
 from .ids import Handle
 from .record import KEEP, Amendment, Assign, Changed, Delta, Op, Record, Unset, Update, replace
 
-__all__ = ["AsyncSession", "BaseSession", "Context", "Phase", "Presented", "Session", "check_sizes"]
+__all__ = ["AsyncSession", "BaseSession", "Context", "Phase", "Presented", "Session"]
 
 _ASSIGNED: Final = Assign(b"")  # stands in the trace of a field until its value, which may yet be mutated, is encoded
 
@@ -356,7 +356,7 @@ class BaseSession(MutableMapping[str, Any]):
         self._amend(lease_for=0.0)
 
     def delta(self) -> Delta | None:
-        """What changed since the load; None: nothing. Raises `UnsupportedValue` and `TooLarge`."""
+        """What changed since the load; None: nothing. Raises `UnsupportedValue`."""
         lent, traces, values = self._lent, self._ops, self._values
         if not lent and not traces:
             return None
@@ -366,7 +366,7 @@ class BaseSession(MutableMapping[str, Any]):
         for name, before in lent.items():
             after = encode(name, values[name])
             if after != before:
-                ops[name] = (*traces.get(name, ()), Changed(before, after))
+                ops[name] = (*traces.get(name, ()), Changed(before, after)) if traces else (Changed(before, after),)
                 local[name] = after
             elif name in traces:
                 ops[name] = tuple(traces[name])
@@ -381,7 +381,6 @@ class BaseSession(MutableMapping[str, Any]):
                 local[name] = None
         if not ops:
             return None
-        check_sizes(local, self._context.config)
         return Delta(self._fields, ops, local)
 
     def committed(self, record: Record) -> None:
@@ -475,13 +474,6 @@ def _is_unicode(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def check_sizes(fields: Mapping[str, bytes | None], config: SessionConfig) -> None:
-    """`TooLarge` if one of these fields is."""
-    for name, data in fields.items():
-        if data is not None and len(data) > config.max_field_bytes:
-            raise TooLarge(f"the field {name!r}", len(data), config.max_field_bytes, "max_field_bytes")
 
 
 class Session(BaseSession):

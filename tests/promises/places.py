@@ -13,6 +13,7 @@ from sojourn import open_store
 from sojourn.blocking import run
 from sojourn.store import Store
 from sojourn.stores.memory import MemoryStore
+from sojourn.waiting import TaskWaiting, ThreadWaiting
 
 T = TypeVar("T")
 
@@ -38,6 +39,10 @@ class Place:
     def sessions(self, **settings: Any) -> worlds.Sessions:
         """One more manager of the same sessions."""
         return self.world.sessions(self.store(), **settings)
+
+    async def pause(self, seconds: float) -> None:
+        """Let the others go on."""
+        await (TaskWaiting() if self.world is worlds.ASYNC else ThreadWaiting()).sleep(seconds)
 
     def close(self) -> None:
         for store in self._stores:

@@ -9,6 +9,7 @@ import socket
 import sys
 import threading
 import webbrowser
+from contextlib import suppress
 from typing import Final
 
 import uvicorn
@@ -40,8 +41,9 @@ def serve(*, port: int, store: str, browser: bool, as_json: bool = False) -> int
         server = _Server(uvicorn.Config(app, log_level="warning", access_log=False, server_header=False))
         server.announcement = _announcement(url, store, as_json)
         server.open_at = url if browser else None
-        server.run(sockets=[listening])
-    return 0
+        with suppress(KeyboardInterrupt):  # the ordinary way to end it
+            server.run(sockets=[listening])
+    return 0 if server.started else 1
 
 
 class _Server(uvicorn.Server):

@@ -1,0 +1,334 @@
+"""The engine: what becomes of one session object, from its load to its commit. Written once, for both worlds.
+
+Every operation is a coroutine over the store's. On an async store it suspends; on a blocking one it never does, and
+`sojourn.blocking` runs the very same coroutine to its end for blocking callers.
+
+The order in each: check what came from outside, load (one round trip), decide (pure), commit (at most one round trip,
+none if nothing changed). What happens when two commits meet is the business of `sojourn.lanes`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable
+from datetime import timedelta
+from typing import ClassVar, Final
+
+from . import facts, ids
+from .codec import Codec
+from .config import SessionConfig, seconds
+from .errors import (
+    ConfigurationError,
+    OutcomeUnknown,
+    SessionLeased,
+    SessionNotFound,
+    SojournError,
+    StoreError,
+    TooManySessions,
+)
+from .ids import Handle
+from .lanes import Job, Lanes, mint_version, repeated
+from .lifecycle import Closing, CookieAction, closing, cookie_action
+from .opening import open_store
+from .policy import amend, check_sizes, is_over, new_record, rotation_due, settling_due, shown, touch_due
+from .record import Amendment, Cap, Change, Delta, Record, Refused
+from .session import AsyncSession, BaseSession, Context, Presented
+from .store import NO_CAP, Store, World
+from .waiting import Signal, TaskWaiting, Waiting
+
+__all__ = ["Engine"]
+
+log = logging.getLogger("sojourn")
+
+_SWEEP: Final = 1000  # dead records removed in one step of the cleaner
+_SWEEP_BY_CREATION: Final = 100  # and by a creation, where no cleaner runs
+_POLL: Final = 0.01  # seconds between two looks at a lease that somebody else holds
+
+
+class Engine:
+    """Opens, finishes and saves session objects over a store. Managers add the operations that users call by name, and
+    adapters work with `begin`, `finish_response` and `finish`."""
+
+    _world: ClassVar[World] = "async"
+    _session_class: ClassVar[type[BaseSession]] = AsyncSession
+    _waiting: ClassVar[Waiting] = TaskWaiting()
+
+    def __init__(
+        self,
+        store: str | Store = "memory://",
+        *,
+        expiration_time: float | timedelta | None = None,
+        config: SessionConfig | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        config = config or SessionConfig()
+        if expiration_time is not None:
+            config = dataclasses.replace(config, idle_timeout=seconds(expiration_time, "expiration_time"))
+        self.config = config
+        self.store: Store = open_store(store, config, world=self._world) if isinstance(store, str) else store
+        if self.store.world not in (self._world, "any"):
+            raise ConfigurationError(
+                f"the store was opened for {self.store.world} callers and this manager is {self._world}: "
+                f"open it with world={self._world!r}, or hand in its URL"
+            )
+        self.counts: Counter[str] = Counter()
+        """How often something happened that one may want to know: overwritten, refused, gone."""
+        self.clock = clock
+        self._codec = Codec()
+        self._lanes = Lanes(self.store, self._codec, config, self._waiting, clock, self.tell)
+        self._listeners: list[tuple[Callable[[Change], None], frozenset[str]]] = []
+        bounded = config.max_sessions_per_user is not None or config.max_sessions is not None
+        refuse = config.at_cap == "refuse"
+        self._cap = Cap(config.max_sessions_per_user, refuse, config.max_sessions) if bounded else NO_CAP
+        self._context = Context(self._codec, config, self._saver())
+        self._blank = new_record("", b"", b"", {}, 0.0, config)
+        self._cleaner: tuple[Signal, asyncio.Task[None]] | None = None
+        self._swept_at = time.monotonic()
+
+    # --- Open, work, finish ------------------------------------------------------------------------------------------
+
+    def new(
+        self, presented: Presented = "nothing", *, kind: type[BaseSession] | None = None
+    ) -> BaseSession:
+        """A session that is stored nowhere yet, and will be once there is something to store."""
+        return self._session(self._blank, "", self.clock(), presented, kind)
+
+    def refuse(self, handle: str, presented: Presented, *, kind: type[BaseSession] | None = None) -> BaseSession:
+        """Tell that an id was refused; a new session."""
+        self.tell([facts.refused(handle, presented, self.clock())])
+        return self.new(presented, kind=kind)
+
+    async def open(self, session_id: str) -> BaseSession | None:
+        """Load a session; None if it is unknown, malformed, ended or expired."""
+        session = await self.begin(session_id)
+        return None if session.is_new else session
+
+    async def require(self, session_id: str) -> BaseSession:
+        """Load a session; `SessionNotFound` if there is none."""
+        session = await self.begin(session_id)
+        if session.is_new:
+            raise SessionNotFound
+        return session
+
+    async def begin(self, session_id: object, *, kind: type[BaseSession] | None = None) -> BaseSession:
+        """Load the session that a client presents; a new one if there is none. Its `presented` tells what the id was.
+        Anything malformed is told apart without the store. ``kind`` is a session class of an adapter's own."""
+        if type(session_id) is Handle:
+            handle, secret = str(session_id), ""
+            if not ids.is_handle(handle):
+                return self.refuse("", "malformed", kind=kind)
+        else:
+            parts = ids.split(session_id)
+            if parts is None:
+                return self.refuse("", "malformed", kind=kind)
+            handle, secret = parts
+        record = await self.store.load(handle)
+        now = self.clock()
+        if record is None or is_over(record, now):
+            return self.refuse(handle, "unknown", kind=kind)
+        make = kind or self._session_class
+        if not secret:
+            return make(self._context, record, "", now, "nothing")
+        seen = shown(record, ids.digest(secret), now)
+        if seen == "dead":
+            return self.refuse(handle, "superseded", kind=kind)
+        session = make(self._context, record, secret, now, "live")
+        if record.previous is not None and settling_due(record, seen):
+            session.settle_secret()
+        return session
+
+    async def finish(self, session: BaseSession) -> Closing:
+        """Carry out what a session object asks for; what that was. Raises as `session` on exit."""
+        return await self._carry_out(session, session.delta(), session.amendment)
+
+    async def finish_response(self, session: BaseSession) -> tuple[Closing, CookieAction]:
+        """As `finish`, where the client can be sent another id, so that the secret may be replaced for age; and the session
+        object goes on."""
+        untouched = session.presented == "live" and not session.ended and not session.rotated
+        if untouched and rotation_due(session.record, session.loaded_at, self.config.rotate_after):
+            session.rotate_for_age()
+        delta, amendment = session.delta(), session.amendment
+        done = await self._carry_out(session, delta, amendment)
+        action = cookie_action(session, done)
+        if not session.ended:
+            session.rebase(delta, amendment)
+        return done, action
+
+    async def save(self, session: BaseSession) -> None:
+        """Commit what a session object changed so far, and let it go on."""
+        delta, amendment = session.delta(), session.amendment
+        if delta is None and amendment is None:
+            return
+        if session.is_new:
+            await self._create(session, delta, amendment)
+        else:
+            session.committed(await self._lanes.commit(self._job(session, delta, amendment)))
+        session.rebase(delta, amendment)
+
+    async def acquire(self, session_id: str, wait: float, hold: float) -> BaseSession:
+        """Load a session and take its lease."""
+        session = await self.require(session_id)
+        record, give_up = session.record, time.monotonic() + wait
+        while True:
+            if record.leased_until <= self.clock():
+                job = Job(record, None, Amendment(lease_for=hold), time.monotonic() + self.config.deadline)
+                taken = await self._lanes.attempt(job)
+                if taken is not None:
+                    session = self._session(taken, session.secret, self.clock(), session.presented)
+                    session.fence = taken.fence
+                    return session
+            if time.monotonic() >= give_up:
+                raise SessionLeased(f"another holder kept the session to itself for the {wait:g} s that you would wait")
+            await self._waiting.sleep(min(_POLL, max(give_up - time.monotonic(), 0.0)))
+            fresh = await self.store.load(record.handle)
+            if fresh is None or is_over(fresh, self.clock()):
+                raise SessionNotFound
+            record = fresh
+
+    async def leave(self, session: BaseSession, *, failed: bool) -> None:
+        """The end of a block: commit, unless it failed; give a lease back in the same step."""
+        try:
+            if session.fence and not session.ended:
+                await self._give_back(session, failed=failed)
+            elif not failed and not (session.untouched and not touch_due(session.record, session.loaded_at)):
+                await self._carry_out(session, session.delta(), session.amendment)
+        finally:
+            session.close()
+
+    async def _give_back(self, session: BaseSession, *, failed: bool) -> None:
+        if failed:
+            session.discard()
+        session.give_back()
+        try:
+            await self.finish(session)
+        except SessionLeased:
+            if not failed:  # else the block's own exception tells more
+                raise
+
+    # --- Parts ---------------------------------------------------------------------------------------------------
+
+    def _saver(self) -> Callable[[BaseSession], Awaitable[None] | None]:
+        """What `save` of a session object calls."""
+        return self.save
+
+    def _session(
+        self,
+        record: Record,
+        secret: str,
+        now: float,
+        presented: Presented = "nothing",
+        kind: type[BaseSession] | None = None,
+    ) -> BaseSession:
+        return (kind or self._session_class)(self._context, record, secret, now, presented)
+
+    async def _carry_out(self, session: BaseSession, delta: Delta | None, amendment: Amendment | None) -> Closing:
+        done = closing(session, delta, amendment)
+        if done == "touch":
+            if touch_due(session.record, session.loaded_at):
+                await self._touch(session)
+        elif done == "commit":
+            session.committed(await self._lanes.commit(self._job(session, delta, amendment)))
+        elif done == "create":
+            await self._create(session, delta, amendment)
+        elif done == "end":
+            self.tell(await self.store.end([session.record.handle], "ended", self.clock()))
+        elif done == "drop":
+            self.counts["dropped"] += 1
+            log.info("what was written under a superseded id was dropped: the client has, or is about to get, a newer one")
+        return done
+
+    def _job(self, session: BaseSession, delta: Delta | None, amendment: Amendment | None) -> Job:
+        return Job(session.record, delta, amendment, time.monotonic() + self.config.deadline, session.fence)
+
+    async def _attempt(self, session: BaseSession, deadline: float) -> Record | None:
+        """Commit a transaction's session if nobody else was there; else the fresh record."""
+        delta, amendment = session.delta(), session.amendment
+        if session.ended or (delta is None and amendment is None):
+            await self.finish(session)
+            return None
+        job = Job(session.record, delta, amendment, deadline)
+        record = await self._lanes.attempt(job)
+        if record is None:
+            return job.current
+        session.committed(record)
+        return None
+
+    async def _create(self, session: BaseSession, delta: Delta | None, amendment: Amendment | None) -> None:
+        """Store a session that is new."""
+        fields = {} if delta is None else {name: data for name, data in delta.local.items() if data is not None}
+        session.identify()
+        session.committed(await self._add(session.record.handle, session.secret, fields, amendment))
+
+    async def _add(self, handle: str, secret: str, fields: dict[str, bytes], amendment: Amendment | None) -> Record:
+        """Add a record."""
+        now = self.clock()
+        record = new_record(handle, ids.digest(secret), mint_version(), fields, now, self.config)
+        if record.size > self.config.max_field_bytes or record.size > self.config.max_session_bytes:
+            check_sizes(fields, record.size, self.config)
+        if amendment is not None:
+            record = amend(record, amendment, now, self.config)
+        try:
+            outcome = await self.store.create(record, now, self._cap)
+        except OutcomeUnknown as unknown:
+            outcome = await repeated(lambda: self.store.create(record, now, self._cap), self.config.deadline, unknown)
+        if isinstance(outcome, Refused):
+            raise TooManySessions("the user has as many sessions as max_sessions_per_user allows: end one first")
+        if self._listeners:
+            self.tell(outcome.facts)
+        if self._cleaner is None and time.monotonic() - self._swept_at >= self.config.cleanup_interval:
+            await self._sweep()
+        return record
+
+    async def _touch(self, session: BaseSession) -> None:
+        """Record activity. If the store cannot write, a reader is still served: the session may end a little early."""
+        record = session.record
+        try:
+            await self.store.touch(record.handle, record.generation, session.loaded_at, self.clock())
+        except StoreError as error:
+            self.counts["untouched"] += 1
+            log.warning("activity of session %s could not be recorded: %s", record.handle, error)
+
+    async def _sweep(self) -> None:
+        """Where no cleaner runs, creations remove the dead, a bounded number each: what is born pays for who died."""
+        found = await self.store.purge_expired(self.clock(), _SWEEP_BY_CREATION)
+        self.tell(found)
+        if len(found) < _SWEEP_BY_CREATION:
+            self._swept_at = time.monotonic()
+
+    # --- Facts, and the dead ----------------------------------------------------------------------------------------
+
+    def tell(self, told: Iterable[Change]) -> None:
+        """Count, log and hand on facts."""
+        for change in told:
+            if change.kind in ("overwritten", "refused"):
+                self.counts[change.kind] += 1
+                log.info("%s: session %s, %s", change.kind, change.handle or "-", change.reason)
+            for listener, kinds in self._listeners:
+                if not kinds or change.kind in kinds:
+                    try:
+                        listener(change)
+                    except Exception:
+                        log.exception("a listener failed on %s", change.id)
+
+    async def purge_expired(self) -> int:
+        """Remove dead records now. Returns how many. Takes as long as it takes, in small steps that let others work."""
+        removed = 0
+        while True:
+            found = await self.store.purge_expired(self.clock(), _SWEEP)
+            self.tell(found)
+            removed += len(found)
+            if len(found) < _SWEEP:
+                return removed
+
+    async def clean_until(self, stop: Signal) -> None:
+        """What the cleaner does."""
+        while not await stop.wait(self.config.cleanup_interval):
+            self._swept_at = time.monotonic()
+            try:
+                await self.purge_expired()
+            except SojournError as error:
+                log.warning("the cleaner could not sweep and will try again: %s", error)

@@ -1,0 +1,200 @@
+"""The shape of the code: imports flow down one list, and what is public is documented."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import sojourn
+from sojourn.store import Store
+
+ROOT = Path(sojourn.__file__).parent
+
+ORDER = [
+    "errors", "ids", "config", "record", "facts", "policy", "codec", "merge", "session", "lifecycle", "cookie",
+    "waiting", "store", "stores", "opening", "lanes", "engine", "manager", "blocking", "__init__",
+    "exchange", "adapters", "testing", "check", "cli.humane", "cli.parsing", "demo", "cli", "__main__",
+]  # fmt: skip
+"""Every module and folder, the lowest first: each may import what stands before it, and itself."""
+
+PURE = ORDER[: ORDER.index("waiting")]
+"""Values and decisions: no I/O, no clock, no waiting."""
+
+EXTRAS = {"flask": "adapters.flask", "starlette": "demo", "uvicorn": "demo", "rich": "cli"}
+"""What is not in the bare install, and the only place that may import it."""
+
+
+def modules() -> dict[str, Path]:
+    """Every module by its name within the package."""
+    found = {}
+    for path in sorted(ROOT.rglob("*.py")):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)] = path
+    return found
+
+
+MODULES = modules()
+
+
+def imports(name: str) -> tuple[set[str], set[str]]:
+    """What a module imports, wherever in it: of ours, and of others."""
+    ours, others = set(), set()
+    path = MODULES[name]
+    package = [] if name in ("__init__", "__main__") else name.split(".")[: None if path.stem == "__init__" else -1]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            others |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            others.add(str(node.module).split(".")[0])
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - (node.level - 1)] + (node.module.split(".") if node.module else [])
+            for alias in node.names:
+                whole = ".".join([*base, alias.name])
+                ours.add(whole if whole in MODULES else ".".join(base) or "__init__")
+    return ours, others - {"__future__"}
+
+
+def place(name: str) -> int:
+    """Where a module stands in the list."""
+    for length in range(len(name.split(".")), 0, -1):
+        prefix = ".".join(name.split(".")[:length])
+        if prefix in ORDER:
+            return ORDER.index(prefix)
+    raise AssertionError(f"{name} has no place in the list of tests/test_architecture.py: give it one")
+
+
+def test_every_module_has_its_place() -> None:
+    """The list names every module, and nothing that is not there."""
+    assert {ORDER[place(name)] for name in MODULES} == set(ORDER)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_imports_flow_down(name: str) -> None:
+    """A module imports only what stands before it in the list, or is of the same folder."""
+    ours, _ = imports(name)
+    assert {other for other in ours if place(other) > place(name)} == set()
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if place(name) < ORDER.index("waiting")])
+def test_what_is_pure_does_nothing(name: str) -> None:
+    """Values and decisions know no clock, no file, no network, no log, no event loop."""
+    _, others = imports(name)
+    assert others & {"asyncio", "io", "logging", "os", "pathlib", "select", "socket", "sqlite3", "subprocess", "time"} == set()
+
+
+def test_stores_know_values_and_their_contract() -> None:
+    """A store knows the pure modules and the contract, its own parts, and no other store; the operations know no store."""
+    stores = {name for name in MODULES if name.startswith("stores.")}
+    openable = {name for name in stores if "def open_url" in MODULES[name].read_text()}
+    assert {"stores.memory", "stores.sqlite"} <= openable
+    for name in stores:
+        ours, _ = imports(name)
+        assert {other for other in ours if other not in stores} <= {*PURE, "store"}, name
+        assert ours & openable == set(), name
+    for name in MODULES:
+        if name not in stores and place(name) <= ORDER.index("adapters"):
+            assert not any(other.startswith("stores") for other in imports(name)[0]), name
+
+
+def test_adapters_know_neither_each_other_nor_a_store() -> None:
+    """An adapter imports no other adapter, and no store."""
+    adapters = {name for name in MODULES if name.startswith("adapters.")}
+    assert len(adapters) >= 3
+    for name in adapters:
+        assert not any(other.startswith(("adapters", "stores", "store", "opening")) for other in imports(name)[0]), name
+
+
+def test_there_is_one_dependency() -> None:
+    """The package imports the standard library and msgspec; each extra is imported in its own place only."""
+    for name in MODULES:
+        for other in imports(name)[1] - sys.stdlib_module_names - {"msgspec"}:
+            assert other in EXTRAS, f"{name} imports {other}"
+            assert name.startswith(EXTRAS[other]), f"{name} imports {other}"
+
+
+def test_importing_it_imports_little() -> None:
+    """``import sojourn`` brings in no driver and no extra, and neither do the stores' tests."""
+    program = "import sys, sojourn, sojourn.testing; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    assert not {*EXTRAS, "sqlite3", "pytest", "hypothesis", "sojourn.cli", "sojourn.demo"} & set(loaded)
+
+
+# --- Words -------------------------------------------------------------------------------------------------------------
+
+
+def _importable() -> list[str]:
+    """Modules that the bare install can import."""
+    return [name for name in MODULES if not name.startswith(tuple(EXTRAS.values())) and name != "__main__"]
+
+
+def _module(name: str) -> Any:
+    return importlib.import_module("sojourn" if name == "__init__" else f"sojourn.{name}")
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_every_module_says_what_it_is(name: str) -> None:
+    """A module opens with what it is."""
+    assert len(ast.get_docstring(ast.parse(MODULES[name].read_text())) or "") > 20
+
+
+@pytest.mark.parametrize("name", _importable())
+def test_what_is_public_is_documented(name: str) -> None:
+    """Every public class and function has a docstring, and so has every public method and property of it; a store's
+    operations have theirs in the contract. Nothing public is missing from ``__all__``."""
+    module = _module(name)
+    exported = getattr(module, "__all__", [])
+    defined = {
+        node.name
+        for node in ast.parse(MODULES[name].read_text()).body
+        if isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)) and not node.name.startswith("_")
+    }
+    contract = {member for member in vars(Store) if not member.startswith("_")} if name.startswith("stores.") else set()
+    if name.startswith(("stores.", "opening")):
+        defined.discard("open_url")  # found by name, not imported
+    missing = [one for one in exported if not hasattr(module, one)]
+    for one in defined & set(exported):
+        found = getattr(module, one)
+        if not found.__doc__ or found.__doc__.startswith(f"{one}("):  # what a dataclass writes by itself
+            missing.append(f"{name}.{one}")
+        if inspect.isclass(found):
+            for member, what in vars(found).items():
+                described = isinstance(what, (property, classmethod, staticmethod)) or inspect.isfunction(what)
+                if described and not member.startswith("_") and member not in contract and not inspect.getdoc(getattr(found, member)):
+                    missing.append(f"{name}.{one}.{member}")
+    assert missing == []
+
+
+@pytest.mark.parametrize("name", _importable())
+def test_nothing_public_is_unlisted(name: str) -> None:
+    """What a module defines without an underscore, and others of ours import, is in its ``__all__``."""
+    exported = set(getattr(_module(name), "__all__", []))
+    for other in MODULES:
+        for node in ast.walk(ast.parse(MODULES[other].read_text())):
+            if isinstance(node, ast.ImportFrom) and node.level and node.module and name == node.module.split(".")[-1]:
+                names = {alias.name for alias in node.names if alias.name not in sys.modules and not alias.name.startswith("_")}
+                assert names - exported - {"replace", "seconds"} == set() or not hasattr(_module(name), "__all__"), other
+
+
+def test_the_public_names() -> None:
+    """The package offers what its ``__all__`` lists: every error, both managers, and what their methods return."""
+    from sojourn import errors
+
+    assert set(errors.__all__) <= set(sojourn.__all__)
+    assert all(hasattr(sojourn, name) for name in sojourn.__all__)
+    assert {"SessionManager", "AsyncSessionManager", "Session", "AsyncSession", "Summary", "Change", "Handle"} <= set(sojourn.__all__)
+
+
+@pytest.mark.parametrize("name", sojourn.SessionManager.__dict__)
+def test_public_operations_say_how_they_fail(name: str) -> None:
+    """What takes a session id says what becomes of one that is unknown: an error, None, or nothing."""
+    method = getattr(sojourn.SessionManager, name)
+    if not name.startswith("_") and callable(method) and "session_id" in inspect.signature(method).parameters:
+        assert re.search(r"SessionNotFound|None|[Nn]othing happens|[Ww]hether|[Aa]s `session`", method.__doc__), name

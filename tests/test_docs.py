@@ -1,0 +1,361 @@
+"""The documentation is true: its code runs and prints what it says, and its tables agree with the code.
+
+A page's ```python blocks run in order, as one program, in an empty folder. What stands before a block in a comment says
+more of it:
+
+    <!-- no-run: reason -->    it is not run, and why
+    <!-- output -->            the ```text block that follows is what the block before it prints; ``...`` is anything
+
+A block with a title is a file: ```python title="shop.py" writes it, and "shop.py (continued)" adds to its end.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import dataclasses
+import importlib
+import inspect
+import io
+import os
+import re
+import shlex
+import subprocess
+import sys
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+from xml.etree import ElementTree
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
+
+
+class Block(NamedTuple):
+    """A fenced block of a page."""
+
+    language: str
+    title: str
+    mark: str
+    """The comment before it; empty if there is none."""
+    line: int
+    """The line of its first line of text, from 1."""
+    text: str
+
+
+def blocks_of(page: Path) -> list[Block]:
+    """The fenced blocks of a page, in order."""
+    found: list[Block] = []
+    fence = mark = ""
+    held: list[str] = []
+    began = 0
+    for number, line in enumerate(page.read_text("utf-8").splitlines(), 1):
+        if fence and line.rstrip() == fence:
+            language, title = opened
+            text = "\n".join(row.removeprefix(indent) for row in held)
+            found.append(Block(language, title, mark, began, text))
+            fence = mark = ""
+        elif fence:
+            held.append(line)
+        elif opening := re.fullmatch(r'( *)(`{3,})(\w*)(?: title="([^"]+)")?', line.rstrip()):
+            indent, ticks, language, title = opening[1], opening[2], opening[3], opening[4] or ""
+            fence, opened, held, began = indent + ticks, (language, title), [], number + 1
+        elif line.strip():
+            comment = re.fullmatch(r"<!-- (.+) -->", line.strip())
+            mark = comment[1] if comment else ""
+    assert not fence, f"{page}: a block is not closed"
+    return found
+
+
+# --- The code runs ----------------------------------------------------------------------------------------------------
+
+
+def play(page: Path) -> None:
+    """Run the blocks of a page, here and now, in the current folder."""
+    program = types.ModuleType("page")
+    sys.modules["page"] = program
+    sys.path.insert(0, os.getcwd())
+    printed = ""
+    for block in blocks_of(page):
+        if block.mark == "output":
+            _compare(page, block, printed)
+        elif block.language != "python" or block.mark.startswith("no-run"):
+            continue
+        elif block.title:
+            _write(block)
+        else:
+            code = compile("\n" * (block.line - 1) + block.text + "\n", str(page), "exec")
+            with contextlib.redirect_stdout(io.StringIO()) as out:
+                exec(code, program.__dict__)
+            printed = out.getvalue()
+
+
+def _write(block: Block) -> None:
+    name = block.title.removesuffix(" (continued)")
+    with Path(name).open("a" if name != block.title else "w") as file:
+        file.write(block.text + "\n")
+    sys.modules.pop(name.removesuffix(".py"), None)
+    importlib.invalidate_caches()
+
+
+def _compare(page: Path, block: Block, printed: str) -> None:
+    wanted, found = ([line.rstrip() for line in text.strip().splitlines()] for text in (block.text, printed))
+    pattern = "\n".join(re.escape(line).replace(r"\.\.\.", ".*") for line in wanted)
+    if not re.fullmatch(pattern, "\n".join(found)):
+        sys.exit(f"{page}:{block.line}: the page says\n\n{block.text}\n\nand the code prints\n\n{printed}")
+
+
+def _runnable() -> list[str]:
+    return [str(page.relative_to(ROOT)) for page in PAGES if any(block.language == "python" for block in blocks_of(page))]
+
+
+def pytest_generate_tests(metafunc: Any) -> None:
+    if "page" in metafunc.fixturenames:
+        metafunc.parametrize("page", _runnable())
+
+
+def test_the_code_of_a_page_runs(page: str, tmp_path: Path) -> None:
+    """Every block of Python on a page runs, in order, and prints what the page says."""
+    command = [sys.executable, "-X", "utf8", str(Path(__file__).resolve()), str(ROOT / page)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, encoding="utf-8", timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
+def test_what_is_not_run_says_why() -> None:
+    """A block that is not run names its reason; an expected output follows a block that is run."""
+    for page in PAGES:
+        before: Block | None = None
+        for block in blocks_of(page):
+            where = f"{page}:{block.line}"
+            if block.mark.startswith("no-run"):
+                assert re.fullmatch(r"no-run: .{5,}", block.mark), where
+            if block.mark == "output":
+                assert block.language == "text", where
+                assert before is not None and before.language == "python" and not before.title, where
+                assert not before.mark.startswith("no-run"), where
+            before = block
+
+
+def test_commands_are_understood() -> None:
+    """Every ``sojourn`` command on a page is one that the command line takes."""
+    from sojourn.cli.parsing import make_parser, put_in_order
+
+    parser = make_parser("0")
+    seen = 0
+    for page in PAGES:
+        for block in blocks_of(page):
+            for line in block.text.splitlines() if block.language in ("console", "sh") else ():
+                words = shlex.split(line.removeprefix("$ "), comments=True)
+                if words[:1] == ["sojourn"] and words[1:] not in (["--help"], ["--version"]):
+                    assert parser.parse_args(put_in_order(words[1:])).command, f"{page}: {line}"
+                    seen += 1
+    assert seen
+
+
+# --- The tables agree with the code -----------------------------------------------------------------------------------
+
+
+def text_of(*names: str) -> str:
+    """The text of pages, by their place in docs/."""
+    return "\n".join((DOCS / name).read_text("utf-8") for name in names)
+
+
+def rows_of(text: str, *columns: str) -> list[list[str]]:
+    """The rows of the tables with these columns, as cells without their backticks."""
+    found: list[list[str]] = []
+    inside = False
+    for line in text.splitlines():
+        cells = [cell.strip().strip("`") for cell in re.split(r"(?<!\\)\|", line.strip())[1:-1]]
+        if not cells:
+            inside = False
+        elif cells[: len(columns)] == list(columns):
+            inside = True
+        elif inside and not set(line) <= set("|-: "):
+            found.append(cells)
+    return found
+
+
+def reference() -> str:
+    """The reference, whole."""
+    return text_of(*(f"reference/{page.name}" for page in sorted((DOCS / "reference").glob("*.md"))))
+
+
+def public_names(kind: type) -> Iterator[str]:
+    """The public names of a class that are its own or its bases' in the package."""
+    for base in kind.__mro__:
+        if base.__module__.startswith("sojourn"):
+            for name in vars(base):
+                if not name.startswith("_"):
+                    yield name
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    """Whatever can be imported from ``sojourn`` is described in the reference."""
+    import sojourn
+
+    text = reference()
+    missing = [name for name in sojourn.__all__ if not re.search(rf"`{name}\b", text)]
+    assert not missing
+
+
+def test_every_operation_is_in_the_reference() -> None:
+    """Each public method of a manager has a heading of its own, and those of the two worlds are the same."""
+    from sojourn import AsyncSessionManager, SessionManager
+
+    headings = set(re.findall(r"^### `(\w+)", text_of("reference/manager.md"), re.MULTILINE))
+    for_adapters = {"new", "refuse", "open", "require", "begin", "finish", "finish_response", "save", "acquire", "leave"}
+    inner = {"tell", "clean_until"}
+    for kind in (SessionManager, AsyncSessionManager):
+        operations = {name for name in public_names(kind) if inspect.isfunction(getattr(kind, name))}
+        assert operations - for_adapters - inner <= headings
+        assert headings <= operations
+        for name in headings:
+            parameters = [each for each in inspect.signature(getattr(kind, name)).parameters if each not in ("self", "kinds")]
+            section = re.split(rf"^### `{name}\(", text_of("reference/manager.md"), flags=re.MULTILINE)[1].split("\n### ")[0]
+            assert [each for each in parameters if not re.search(rf"\b{each}\b", section)] == [], name
+
+
+def test_every_name_of_a_session_is_in_the_reference() -> None:
+    """Each public name of a session is described; those for managers and adapters are named apart."""
+    from sojourn import AsyncSession, Session
+
+    text = text_of("reference/session.md")
+    for kind in (Session, AsyncSession):
+        missing = {name for name in public_names(kind) if not re.search(rf"`(session\.)?{name}\b", text)}
+        assert not missing
+
+
+def test_every_setting_is_in_the_reference() -> None:
+    """The tables of settings hold each setting, with its default as it is."""
+    from sojourn import CookieConfig, SessionConfig
+
+    rows = {row[0]: row[1] for row in rows_of(text_of("reference/config.md"), "setting", "default")}
+    expected = {}
+    for kind in (SessionConfig(), CookieConfig()):
+        for field in dataclasses.fields(kind):
+            expected[field.name] = getattr(kind, field.name)
+    assert {name: rows.get(name) for name in expected} == {
+        name: "CookieConfig()" if name == "cookie" else _as_python(value) for name, value in expected.items()
+    }
+
+
+def _as_python(value: Any) -> str:
+    return f'"{value}"' if isinstance(value, str) else repr(value)
+
+
+def test_the_timeouts_are_those_of_the_code() -> None:
+    """Each timeout and limit stands in the table with its default, a reason and a source."""
+    from sojourn import SessionConfig
+    from sojourn.policy import GRACE
+
+    config = SessionConfig()
+    expected = {
+        field.name: getattr(config, field.name)
+        for field in dataclasses.fields(config)
+        if field.name not in ("handle_form", "at_cap", "same_key", "cookie")
+    }
+    rows = rows_of(text_of("timeouts.md"), "setting", "default", "that is", "why", "source")
+    assert {row[0] for row in rows} == {*expected, "grace"}
+    for name, default, *reasons in rows:
+        assert ast.literal_eval(default.replace(",", "")) == (GRACE if name == "grace" else expected[name]), name
+        assert all(reasons), name
+
+
+def test_every_error_is_in_the_reference() -> None:
+    """Each exception stands in the table of errors, and the tree is that of the code."""
+    from sojourn import errors
+
+    text = text_of("reference/errors.md")
+    named = {row[0] for row in rows_of(text, "error", "is also", "when", "what was written", "what to do")}
+    assert named == {name for name in errors.__all__ if name != "SojournError"}
+
+
+def test_every_kind_of_value_is_in_the_reference() -> None:
+    """Each type that the codec writes stands in the table of values."""
+    from sojourn.codec import _WRITERS, ATOMS
+
+    text = text_of("reference/values.md")
+    kinds = [("None" if kind is type(None) else kind.__name__) for kind in (*ATOMS, *_WRITERS, list, dict)]
+    assert [kind for kind in kinds if f"`{kind}`" not in text] == []
+
+
+def test_every_command_and_option_is_in_the_reference() -> None:
+    """Each command has a heading, and its options stand under it."""
+    from sojourn.cli.parsing import make_parser
+
+    text = text_of("reference/command-line.md")
+    commands = make_parser("0")._subparsers._group_actions[0].choices  # type: ignore[union-attr]
+    assert set(re.findall(r"^### `sojourn ([\w-]+)", text, re.MULTILINE)) == set(commands)
+    for name, parser in commands.items():
+        section = re.split(rf"^### `sojourn {name}\b", text, flags=re.MULTILINE)[1].split("\n### ")[0]
+        own = {option for action in parser._actions for option in action.option_strings} - {"-h", "--help", "--json"}
+        if name != "demo":
+            own -= {"--store"}
+        assert [option for option in sorted(own) if option not in section] == [], name
+
+
+def test_every_requirement_is_answered() -> None:
+    """The page on security has one row for each requirement, S1 to S36, in order, and says of each how far it is kept."""
+    rows = rows_of(text_of("security.md"), "", "requirement", "kept", "how, and what is missing")
+    assert [row[0] for row in rows] == [f"S{number}" for number in range(1, 37)]
+    assert {row[2] for row in rows} == {"yes", "in part", "not yet"}
+    assert all(row[3] for row in rows)
+
+
+# --- What the pages point to -------------------------------------------------------------------------------------------
+
+
+def test_named_tests_exist() -> None:
+    """A test that a page names as its proof is there."""
+    trees: dict[str, ast.Module] = {}
+    named = 0
+    for page in PAGES:
+        for path, *names in (found.split("::") for found in re.findall(r"`((?:tests|src)/[\w/]+\.py(?:::\w+)+)`", page.read_text("utf-8"))):
+            body: Any = trees.setdefault(path, ast.parse((ROOT / path).read_text("utf-8"))).body
+            for name in names:
+                found = [node for node in body if getattr(node, "name", None) == name]
+                assert found, f"{page}: {path}::{name} is not there"
+                body = getattr(found[0], "body", [])
+            named += 1
+    assert named > 20
+
+
+def test_links_of_the_readme_lead_somewhere() -> None:
+    """What README.md links to in this repository is there. (Links of the other pages are checked when the site is built.)"""
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)[^)]*\)", (ROOT / "README.md").read_text("utf-8")):
+        assert (ROOT / target).exists(), target
+
+
+def test_every_page_can_be_reached() -> None:
+    """Each page is in the site's navigation; of the design notes, their index, which links to them."""
+    navigation = (ROOT / "mkdocs.yml").read_text("utf-8").split("\nnav:\n")[1]
+    for page in sorted(DOCS.rglob("*.md")):
+        name = page.relative_to(DOCS).as_posix()
+        if not name.startswith("design/") or name == "design/index.md":
+            assert re.search(rf"[:-] {re.escape(name)}$", navigation, re.MULTILINE), name
+        else:
+            assert f"({page.name})" in text_of("design/index.md"), name
+
+
+def test_pictures_are_for_everybody() -> None:
+    """A picture has a title and a description, follows the reader's light or dark setting, loads nothing from elsewhere, and
+    stands on a page with a text in its place."""
+    shown = "\n".join(page.read_text("utf-8") for page in PAGES)
+    pictures = sorted((DOCS / "pictures").glob("*.svg"))
+    assert pictures
+    for picture in pictures:
+        source = picture.read_text("utf-8")
+        root = ElementTree.fromstring(source)
+        title, description = (root.find(f"{{http://www.w3.org/2000/svg}}{name}") for name in ("title", "desc"))
+        assert title is not None and title.text, picture
+        assert description is not None and len(description.text or "") > 80, picture
+        assert root.get("role") == "img" and root.get("aria-labelledby") == "title desc", picture
+        assert "prefers-color-scheme: dark" in source, picture
+        assert not re.search(r"(href|src)=|@import|<script|url\((?!#)|http(?!://www\.w3\.org/2000/svg)", source), picture
+        assert re.search(rf"!\[[^\]]{{20,}}\]\([./]*(docs/)?pictures/{picture.name}\)", shown), picture
+
+
+if __name__ == "__main__":
+    play(Path(sys.argv[1]))
