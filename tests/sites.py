@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import re
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -152,7 +153,7 @@ class _Wsgi(Site):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
-        self.app: Any = WSGIMiddleware(validator(self._application), self.manager)
+        self.app: Any = WSGIMiddleware(self._application, self.manager)
 
     def _application(self, environ: Any, start_response: Any) -> Iterable[bytes]:
         try:
@@ -161,7 +162,12 @@ class _Wsgi(Site):
             self.errors.append(error)
             raise
         headers = [("Content-Type", "text/plain"), *reply.headers]
-        start_response(f"{reply.status} Status", headers)
+        try:
+            start_response(f"{reply.status} Status", headers)
+        except Exception as error:  # the session could not be kept
+            self.errors.append(error)
+            start_response("500 Sorry", [("Content-Type", "text/plain")], sys.exc_info())
+            return [b"sorry"]
         return [reply.body] if isinstance(reply.body, bytes) else reply.body
 
     def _send(self, path: str, cookie: str | None, host: str) -> Response:

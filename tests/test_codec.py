@@ -19,10 +19,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from msgspec.msgpack import Ext
-from values import ATOMS, VALUES, Basket, Colour, Money, Permission, Point, Tree, shape
 
 from sojourn import ConfigurationError, UnsupportedValue, register
 from sojourn.codec import MAX_DEPTH, Codec
+from values import ATOMS, VALUES, Basket, Colour, Money, Permission, Point, Tree, shape
 
 CODEC = Codec()
 
@@ -82,7 +82,8 @@ def _scramble(value: Any) -> None:
 _SETS = """
 from sojourn.codec import Codec
 value = {
-    "members": {"a", "b", "c", "d", "e", b"a", b"b", 1, 2.5, None, ("x", "y"), frozenset({"p", "q", "r", frozenset({"s", "t"})})},
+    "members": {"a", "b", "c", "d", "e", b"a", b"b", 1, 2.5, None, ("x", "y"),
+                frozenset({"p", "q", "r", frozenset({"s", "t"})})},
     "keys": {frozenset({"u", "v", "w"}): {"x", "y", "z"}},
     "nested": [({"1", "2", "3"},), frozenset({"4", "5", "6"})],
 }
@@ -95,13 +96,15 @@ def test_the_encoding_does_not_depend_on_the_hash_seed() -> None:
     encoded = set()
     for seed in ("0", "1", "2", "3", "random"):
         environment = {**os.environ, "PYTHONHASHSEED": seed}
-        done = subprocess.run([sys.executable, "-c", _SETS], env=environment, capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            [sys.executable, "-c", _SETS], env=environment, capture_output=True, text=True, check=True
+        )
         encoded.add(done.stdout)
     assert len(encoded) == 1
     assert encode(decode(bytes.fromhex(encoded.pop()))).hex() + "\n" == done.stdout
 
 
-# --- What is refused -----------------------------------------------------------------------------------------------
+# --- What is refused -------------------------------------------------------------------------------------------------
 
 
 class Foo:
@@ -190,7 +193,9 @@ _DICT_CYCLE["self"] = {1: [_DICT_CYCLE]}
         (_DICT_CYCLE, "or it contains itself"),
         (Permission(0), "cannot store a combination of permissions flags without a name"),
     ],
-    ids=lambda given: None if not isinstance(given, str) or len(given) < 2 else given.encode("ascii", "replace").decode()[:40],
+    ids=lambda given: (
+        None if not isinstance(given, str) or len(given) < 2 else given.encode("ascii", "replace").decode()[:40]
+    ),
 )
 def test_what_cannot_be_kept_is_refused_by_path(value: Any, message: str) -> None:
     """A value that cannot be kept raises `UnsupportedValue`, a TypeError, with the path to it and what to do."""
@@ -204,7 +209,7 @@ def test_what_cannot_be_kept_is_refused_by_path(value: Any, message: str) -> Non
 @given(st.recursive(ATOMS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=8), st.data())
 def test_one_bad_value_anywhere_is_refused(value: Any, data: st.DataObject) -> None:
     """A value that cannot be kept is refused wherever it hides, and the rest is no excuse."""
-    holders = [held for held in _containers([value])]
+    holders = _containers([value])
     holder = data.draw(st.sampled_from(holders))
     if isinstance(holder, dict):
         holder["foo"] = Foo()
@@ -259,12 +264,12 @@ def test_an_object_with_a_missing_attribute_is_refused() -> None:
         encode([Half()])
 
 
-# --- Registered types ----------------------------------------------------------------------------------------------
+# --- Registered types ------------------------------------------------------------------------------------------------
 
 
 def test_a_class_may_be_renamed_and_gain_fields() -> None:
-    """A stored object is found by its registered name; fields that the class gained take their defaults, and fields that it
-    lost are left out."""
+    """A stored object is found by its registered name; fields that the class gained take their defaults, and fields
+    that it lost are left out."""
 
     @register(name="tests.address")
     @dataclass
@@ -330,13 +335,14 @@ def test_what_can_be_registered() -> None:
         register(Impostor, name="permissions")
 
 
-# --- Damage --------------------------------------------------------------------------------------------------------
+# --- Damage ----------------------------------------------------------------------------------------------------------
 
 
 @given(st.binary(max_size=40))
 @settings(max_examples=300)
 def test_random_bytes_do_no_harm(data: bytes) -> None:
-    """Bytes that are no encoding raise ValueError or `UnsupportedValue`, or are the encoding of something; nothing else."""
+    """Bytes that are no encoding raise ValueError or `UnsupportedValue`, or are the encoding of something; nothing
+    else."""
     _decode_anything(data)
 
 

@@ -38,7 +38,9 @@ def test_every_setting_is_documented(kind: type) -> None:
     """Each setting is followed by what it does and why its default is what it is."""
     source = inspect.getsource(kind)
     for field in dataclasses.fields(kind):
-        assert re.search(rf'^    {field.name}: [^\n]+\n    """(?:(?!""").){{10,}}', source, re.MULTILINE | re.DOTALL), field.name
+        assert re.search(rf'^    {field.name}: [^\n]+\n    """(?:(?!""").){{10,}}', source, re.MULTILINE | re.DOTALL), (
+            field.name
+        )
 
 
 def test_it_is_frozen() -> None:
@@ -47,7 +49,9 @@ def test_it_is_frozen() -> None:
         SessionConfig().idle_timeout = 5.0  # type: ignore[misc]
 
 
-@pytest.mark.parametrize("name", ["idle_timeout", "absolute_timeout", "touch_interval", "rotate_after", "deadline", "cleanup_interval"])
+@pytest.mark.parametrize(
+    "name", ["idle_timeout", "absolute_timeout", "touch_interval", "rotate_after", "deadline", "cleanup_interval"]
+)
 def test_durations_are_seconds_or_timedeltas(name: str) -> None:
     """A duration may be given as a whole number, a float or a timedelta, and is kept as seconds."""
     for given in (90, 90.0, timedelta(minutes=1.5)):
@@ -56,16 +60,27 @@ def test_durations_are_seconds_or_timedeltas(name: str) -> None:
 
 
 _WRONG: list[dict[str, Any]] = [
-    *({name: value} for name in ("idle_timeout", "deadline") for value in (0, -1, float("nan"), True, "30", timedelta(0))),
+    *(
+        {name: value}
+        for name in ("idle_timeout", "deadline")
+        for value in (0, -1, float("nan"), True, "30", timedelta(0))
+    ),
     {"touch_interval": -1},
     {"absolute_timeout": None, "idle_timeout": -1},
     {"rotate_after": 0},
     {"cleanup_interval": 0},
-    *({name: value} for name in ("max_sessions_per_user", "max_sessions", "max_field_bytes") for value in (0, -5, 1.5, "3")),
+    *(
+        {name: value}
+        for name in ("max_sessions_per_user", "max_sessions", "max_field_bytes")
+        for value in (0, -5, 1.5, "3")
+    ),
     {"max_session_bytes": 0},
     {"at_cap": "evict"},
     {"same_key": "merge"},
-    *({"handle_form": form} for form in ("", "session", "{random}{random}", "{random} ", "{random}.", "{random}\n", "{other}{random}")),
+    *(
+        {"handle_form": form}
+        for form in ("", "session", "{random}{random}", "{random} ", "{random}.", "{random}\n", "{other}{random}")
+    ),
     {"handle_form": "x" * 80 + "{random}"},
 ]
 
@@ -103,7 +118,23 @@ def test_the_cookie_takes_the_strictest_prefix(settings: dict[str, Any], name: s
 
 
 _WRONG_COOKIES: list[dict[str, Any]] = [
-    *({"name": name} for name in ("", "a b", "a;b", "a=b", "a,b", "é", "a\n", "__Host-x", "__host-x", "__SECURE-x", "__Http-x", '"a"')),
+    *(
+        {"name": name}
+        for name in (
+            "",
+            "a b",
+            "a;b",
+            "a=b",
+            "a,b",
+            "é",
+            "a\n",
+            "__Host-x",
+            "__host-x",
+            "__SECURE-x",
+            "__Http-x",
+            '"a"',
+        )
+    ),
     {"samesite": "lax"},
     {"samesite": "None", "insecure": True},
     {"partitioned": True},

@@ -6,7 +6,8 @@ more of it:
     <!-- no-run: reason -->    it is not run, and why
     <!-- output -->            the ```text block that follows is what the block before it prints; ``...`` is anything
 
-A block with a title is a file: ```python title="shop.py" writes it, and "shop.py (continued)" adds to its end.
+A block with a title is a file: ```python title="shop.py" writes it, and "shop.py (continued)" adds to its end. Each of them
+is run when the page is over.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import inspect
 import io
 import os
 import re
+import runpy
 import shlex
 import subprocess
 import sys
@@ -78,26 +80,31 @@ def play(page: Path) -> None:
     sys.modules["page"] = program
     sys.path.insert(0, os.getcwd())
     printed = ""
+    written: dict[str, None] = {}
     for block in blocks_of(page):
         if block.mark == "output":
             _compare(page, block, printed)
         elif block.language != "python" or block.mark.startswith("no-run"):
             continue
         elif block.title:
-            _write(block)
+            written[_write(block)] = None
         else:
             code = compile("\n" * (block.line - 1) + block.text + "\n", str(page), "exec")
             with contextlib.redirect_stdout(io.StringIO()) as out:
                 exec(code, program.__dict__)
             printed = out.getvalue()
+    for name in written:
+        runpy.run_path(name)
 
 
-def _write(block: Block) -> None:
+def _write(block: Block) -> str:
+    """Write the file that a block is, or add to it. Returns its name."""
     name = block.title.removesuffix(" (continued)")
     with Path(name).open("a" if name != block.title else "w") as file:
         file.write(block.text + "\n")
     sys.modules.pop(name.removesuffix(".py"), None)
     importlib.invalidate_caches()
+    return name
 
 
 def _compare(page: Path, block: Block, printed: str) -> None:

@@ -52,7 +52,9 @@ def test_a_fork_mints_other_ids() -> None:
         "if os.fork() == 0:\n    os.write(write, ids.mint_secret().encode()); os._exit(0)\n"
         "os.wait(); print(os.read(read, 100).decode() != ids.mint_secret())"
     )
-    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "True\n"
+    assert (
+        subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "True\n"
+    )
 
 
 def test_a_digest_is_sha_256() -> None:
@@ -67,8 +69,10 @@ def test_a_digest_is_sha_256() -> None:
         f"{_HANDLE}{_SECRET}", f"{_HANDLE}.{_SECRET}.", f"{_HANDLE}.{_SECRET}x", f"{_HANDLE}.{_SECRET[:-1]}",
         f"{_HANDLE[:-1]}.{_SECRET}", f"{'h' * 97}.{_SECRET}", f"{_HANDLE}.{_SECRET}\n", f"\n{_HANDLE}.{_SECRET}",
         f" {_HANDLE}.{_SECRET}", f'"{_HANDLE}.{_SECRET}"', f"{_HANDLE}.{_SECRET[:-1]}\0", f"{_HANDLE[:-1]}\0.{_SECRET}",
-        f"{_HANDLE[:-1]}é.{_SECRET}", f"{_HANDLE}.{_SECRET[:-1]}\u0661", f"{_HANDLE[:-1]}/.{_SECRET}", "../" * 8 + f".{_SECRET}",
-        f"{_HANDLE}.{_SECRET[:-1]}%", f"{_HANDLE}.{_SECRET[:-1]}\ud800", "x" * 1_000_000, f"{'h' * 1_000_000}.{_SECRET}",
+        f"{_HANDLE[:-1]}é.{_SECRET}", f"{_HANDLE}.{_SECRET[:-1]}\u0661", f"{_HANDLE[:-1]}/.{_SECRET}",
+        "../" * 8 + f".{_SECRET}",
+        f"{_HANDLE}.{_SECRET[:-1]}%", f"{_HANDLE}.{_SECRET[:-1]}\ud800", "x" * 1_000_000,
+        f"{'h' * 1_000_000}.{_SECRET}",
         f"{_HANDLE}.{_SECRET}, {_HANDLE}.{_SECRET}",
     ],
     ids=lambda outside: repr(outside)[:30],
@@ -87,7 +91,9 @@ def test_a_split_is_the_inverse_of_a_join(text: str) -> None:
         assert re.fullmatch(r"[A-Za-z0-9_.-]+", text)
 
 
-@pytest.mark.parametrize("text", ["", "h" * 21, "h" * 97, "h" * 21 + "é", "h" * 21 + "\n", "h" * 22 + "\n", "h" * 21 + "."])
+@pytest.mark.parametrize(
+    "text", ["", "h" * 21, "h" * 97, "h" * 21 + "é", "h" * 21 + "\n", "h" * 22 + "\n", "h" * 21 + "."]
+)
 def test_what_is_no_handle_is_refused(text: str) -> None:
     """`is_handle` accepts 22 to 96 URL-safe characters, and nothing else."""
     assert not ids.is_handle(text)

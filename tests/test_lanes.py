@@ -1,5 +1,7 @@
-"""Commits that meet: one in flight per session, and what waits goes together; nothing is lost and nothing is made twice,
-whatever is cut, cancelled or late."""
+"""Commits that meet: one in flight per session, and what waits goes together; nothing is lost and nothing is made
+twice, whatever is cut, cancelled or late."""
+
+# ruff: noqa: PT012 - a block under test is more than one statement
 
 from __future__ import annotations
 
@@ -12,7 +14,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from worlds import ASYNC, BLOCKING, Sessions, Through, World
 
 from sojourn import (
     AsyncSessionManager,
@@ -31,6 +32,7 @@ from sojourn.record import Committed
 from sojourn.stores.memory import MemoryStore
 from sojourn.testing import NOW, Clock, new_record, successor
 from sojourn.waiting import TaskWaiting, ThreadWaiting
+from worlds import ASYNC, BLOCKING, Sessions, Through, World
 
 PATIENT = SessionConfig(deadline=30)
 
@@ -62,12 +64,12 @@ async def opened(world: World, config: SessionConfig = PATIENT) -> tuple[Through
     return store, sessions, await sessions.create_session(data={"items": [], "n": 0})
 
 
-# --- Batching ------------------------------------------------------------------------------------------------------
+# --- Batching --------------------------------------------------------------------------------------------------------
 
 
 async def test_two_hundred_writers_take_two_commits(world: World) -> None:
-    """While one commit is in flight, whoever comes waits, and all that wait go together in the next: 200 writers whose first
-    commit takes its time take two, and every change is made."""
+    """While one commit is in flight, whoever comes waits, and all that wait go together in the next: 200 writers whose
+    first commit takes its time take two, and every change is made."""
     store, sessions, session_id = await opened(world)
     store.before["commit"] = held(world, sessions, 199)
 
@@ -157,8 +159,8 @@ async def test_a_field_that_grew_by_merging_is_refused(world: World) -> None:
 
 
 async def test_a_login_in_a_batch_cuts_off_those_behind_it(world: World) -> None:
-    """Of jobs that wait together, those that come after a change of user were loaded before it, and are gone; those before it
-    hold."""
+    """Of jobs that wait together, those that come after a change of user were loaded before it, and are gone; those
+    before it hold."""
     store, sessions, session_id = await opened(world)
     names = ["first", "before", "login", "after"]
     order: list[str] = []
@@ -241,7 +243,8 @@ async def test_a_cut_reply_applies_once(world: World, moment: str, times: int) -
 
 
 async def test_an_outcome_that_stays_unknown_is_told(world: World) -> None:
-    """If no reply comes at all, `OutcomeUnknown` is raised: neither success nor failure; and the change is made at most once."""
+    """If no reply comes at all, `OutcomeUnknown` is raised: neither success nor failure; and the change is made at most
+    once."""
     store, sessions, session_id = await opened(world)
 
     def cut(*_: Any, **__: Any) -> None:
@@ -286,13 +289,15 @@ async def test_a_cut_reply_to_a_creation_makes_one_session(world: World) -> None
     assert len(await sessions.list_sessions("ada")) == 1
 
 
-# --- A store that fails ------------------------------------------------------------------------------------------------
+# --- A store that fails ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("error", [StoreUnavailable("full", retry_after=10), DamagedRecord("h", "its check"), RuntimeError("bug")], ids=repr)
+@pytest.mark.parametrize(
+    "error", [StoreUnavailable("full", retry_after=10), DamagedRecord("h", "its check"), RuntimeError("bug")], ids=repr
+)
 async def test_a_failure_reaches_each_who_waits(world: World, error: Exception) -> None:
-    """When the store fails, each writer of the batch gets an exception of its own that says the same; nobody hangs, nothing
-    is written, and the next commit is as if nothing had been."""
+    """When the store fails, each writer of the batch gets an exception of its own that says the same; nobody hangs,
+    nothing is written, and the next commit is as if nothing had been."""
     store, sessions, session_id = await opened(world, SessionConfig(deadline=10))
 
     async def fail(*_: Any, **__: Any) -> None:
@@ -313,7 +318,7 @@ async def test_a_failure_reaches_each_who_waits(world: World, error: Exception) 
     assert await sessions.update(session_id, "n", increment) == 1
 
 
-# --- Deadlines -----------------------------------------------------------------------------------------------------------
+# --- Deadlines -------------------------------------------------------------------------------------------------------
 
 
 async def test_past_the_deadline_nothing_is_written(world: World) -> None:
@@ -335,8 +340,8 @@ async def test_past_the_deadline_nothing_is_written(world: World) -> None:
 
 
 async def test_who_waits_past_the_deadline_writes_nothing(world: World) -> None:
-    """A writer that does not get its turn in time gets `ConflictError`; the one in flight is committed, and those that come
-    later are, too."""
+    """A writer that does not get its turn in time gets `ConflictError`; the one in flight is committed, and those that
+    come later are, too."""
     store, sessions, session_id = await opened(world, SessionConfig(deadline=0.05))
     results: list[Any] = []
 
@@ -359,7 +364,8 @@ async def test_who_waits_past_the_deadline_writes_nothing(world: World) -> None:
 
 
 async def test_who_is_under_way_when_time_is_up_is_told_so(world: World) -> None:
-    """A writer whose change is in another's commit when its time is up gets `OutcomeUnknown`, not a refusal: it may be made."""
+    """A writer whose change is in another's commit when its time is up gets `OutcomeUnknown`, not a refusal: it may be
+    made."""
     store, sessions, session_id = await opened(world, SessionConfig(deadline=0.2))
     results: list[Any] = []
 
@@ -382,68 +388,72 @@ async def test_who_is_under_way_when_time_is_up_is_told_so(world: World) -> None
     assert (await sessions.get_session(session_id))["n"] == 3
 
 
-# --- Cancellation --------------------------------------------------------------------------------------------------------
+# --- Cancellation ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("lands", ["if waited for", "anyhow"])
 @pytest.mark.parametrize("cancelled", [{0}, {1}, {2}, {0, 1}, {1, 2}, {0, 1, 2}])
 def test_a_cancelled_writer_takes_nobody_down(cancelled: set[int], lands: str) -> None:
-    """Tasks cancelled at any moment, leaders and followers, lose nothing of the others' and make nothing twice: a leader's work
-    is handed over. That holds for stores that stop when they are cancelled, and for those that finish what was begun."""
-
-    async def at(moment: int) -> bool:
-        store = Through(MemoryStore())
-        manager = AsyncSessionManager(store, config=PATIENT, clock=Clock())
-        session_id = await manager.create_session(data={"items": []})
-
-        async def slow_commit(*args: Any, **kwargs: Any) -> Any:
-            for _ in range(3):
-                await asyncio.sleep(0)
-            outcome = await MemoryStore.commit(store.store, *args, **kwargs)
-            for _ in range(3):
-                await asyncio.sleep(0)
-            return outcome
-
-        async def finished_anyhow(*args: Any, **kwargs: Any) -> Any:
-            return await asyncio.shield(asyncio.ensure_future(slow_commit(*args, **kwargs)))
-
-        store.commit = slow_commit if lands == "if waited for" else finished_anyhow
-
-        async def write(number: int) -> None:
-            async with manager.session(session_id) as session:
-                session["items"].append(number)
-                session.update("n", increment)
-
-        tasks = [asyncio.create_task(write(number)) for number in range(5)]
-        for _ in range(moment):
-            await asyncio.sleep(0)
-        all_done = all(task.done() for task in tasks)
-        for number in cancelled:
-            tasks[number].cancel()
-        results = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 10)
-        for _ in range(10):
-            await asyncio.sleep(0)  # what was begun is finished
-        saved = await manager.get_session(session_id)
-        assert saved is not None
-        assert manager._lanes._lanes == {}
-        made = Counter(saved["items"])
-        for number, result in enumerate(results):
-            if result is None:
-                assert made[number] == 1, (moment, made)
-            else:
-                assert number in cancelled
-                assert isinstance(result, asyncio.CancelledError)
-                assert made[number] <= 1, (moment, made)
-        assert saved["n"] == made.total(), (moment, made)
-        return all_done
+    """Tasks cancelled at any moment, leaders and followers, lose nothing of the others' and make nothing twice: a
+    leader's work is handed over. That holds for stores that stop when they are cancelled, and for those that finish
+    what was begun."""
 
     for moment in range(200):
-        if asyncio.run(at(moment)):
+        if asyncio.run(_cancel_at(moment, cancelled, lands)):
             return
     raise AssertionError("the writers never came to an end")
 
 
-# --- Parts ---------------------------------------------------------------------------------------------------------------
+def _slow(store: MemoryStore, lands: str) -> Callable[..., Any]:
+    """A commit that takes its time, before and after it is made."""
+
+    async def commit(*args: Any, **kwargs: Any) -> Any:
+        for _ in range(3):
+            await asyncio.sleep(0)
+        outcome = await MemoryStore.commit(store, *args, **kwargs)
+        for _ in range(3):
+            await asyncio.sleep(0)
+        return outcome
+
+    async def finished_anyhow(*args: Any, **kwargs: Any) -> Any:
+        return await asyncio.shield(asyncio.ensure_future(commit(*args, **kwargs)))
+
+    return commit if lands == "if waited for" else finished_anyhow
+
+
+async def _cancel_at(moment: int, cancelled: set[int], lands: str) -> bool:
+    """Five writers, some of which are cancelled at a moment. Returns whether they were all done by then."""
+    store = MemoryStore()
+    store.commit = _slow(store, lands)  # type: ignore[method-assign]
+    manager = AsyncSessionManager(store, config=PATIENT, clock=Clock())
+    session_id = await manager.create_session(data={"items": []})
+
+    async def write(number: int) -> None:
+        async with manager.session(session_id) as session:
+            session["items"].append(number)
+            session.update("n", increment)
+
+    tasks = [asyncio.create_task(write(number)) for number in range(5)]
+    for _ in range(moment):
+        await asyncio.sleep(0)
+    all_done = all(task.done() for task in tasks)
+    for number in cancelled:
+        tasks[number].cancel()
+    results = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 10)
+    for _ in range(10):
+        await asyncio.sleep(0)  # what was begun is finished
+    saved = await manager.get_session(session_id)
+    assert saved is not None
+    assert lanes_of(manager) == {}
+    made = Counter(saved["items"])
+    assert made == {number: 1 for number in made}, f"made twice at {moment}: {made}"
+    assert saved["n"] == len(made)
+    assert {number for number, result in enumerate(results) if result is None} <= set(made)
+    assert {number for number, result in enumerate(results) if result is not None} <= cancelled
+    return all_done
+
+
+# --- Parts -----------------------------------------------------------------------------------------------------------
 
 
 def test_one_leads_however_many_come_at_once() -> None:

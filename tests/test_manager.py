@@ -1,5 +1,7 @@
 """The managers: every public operation, in both worlds, on memory and on SQLite."""
 
+# ruff: noqa: PT012 - a block under test is more than one statement
+
 from __future__ import annotations
 
 import inspect
@@ -14,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from worlds import ASYNC, BLOCKING, Sessions, Through, World
 
 from sojourn import (
     AsyncSession,
@@ -42,6 +43,7 @@ from sojourn.policy import GRACE
 from sojourn.session import BaseSession
 from sojourn.stores.memory import MemoryStore
 from sojourn.testing import NOW, Clock
+from worlds import ASYNC, BLOCKING, Sessions, Through, World
 
 Opens = Callable[..., Sessions]
 
@@ -54,7 +56,9 @@ def clock() -> Clock:
 @pytest.fixture(params=["memory", "sqlite"])
 def opens(request: pytest.FixtureRequest, world: World, tmp_path: Path, clock: Clock) -> Iterator[Opens]:
     """A function that makes managers, all on one store."""
-    url = "memory://" if request.param == "memory" else f"sqlite:///{tmp_path}/sessions.db?durability=process&deadline=10"
+    url = (
+        "memory://" if request.param == "memory" else f"sqlite:///{tmp_path}/sessions.db?durability=process&deadline=10"
+    )
     store = Through(open_store(url, world=world.name))  # type: ignore[arg-type]
 
     def make(**settings: Any) -> Sessions:
@@ -85,12 +89,14 @@ def handle_of(session_id: str) -> Handle:
     return Handle(session_id.partition(".")[0])
 
 
-# --- Create, get, end --------------------------------------------------------------------------------------------------
+# --- Create, get, end ------------------------------------------------------------------------------------------------
 
 
 async def test_the_life_of_a_session(sessions: Sessions) -> None:
     """A session is created, read, changed, and ended."""
-    session_id = await sessions.create_session(user_id="54321", data={"role": "admin", "preferences": {"theme": "dark"}})
+    session_id = await sessions.create_session(
+        user_id="54321", data={"role": "admin", "preferences": {"theme": "dark"}}
+    )
     assert ids.split(session_id) is not None
     data = await sessions.get_session(session_id)
     assert data == {"role": "admin", "preferences": {"theme": "dark"}}
@@ -106,7 +112,8 @@ async def test_the_life_of_a_session(sessions: Sessions) -> None:
 
 
 async def test_what_is_returned_is_independent(sessions: Sessions) -> None:
-    """`get_session` returns a plain dict that shares nothing with the store, nor does what a session was created with."""
+    """`get_session` returns a plain dict that shares nothing with the store, nor does what a session was created
+    with."""
     given = {"cart": {"items": [1]}}
     session_id = await sessions.create_session(data=given)
     given["cart"]["items"].append(2)
@@ -152,7 +159,9 @@ async def test_what_a_session_is_created_with(sessions: Sessions, clock: Clock) 
     ],
     ids=lambda given: ascii(given)[:30] if isinstance(given, dict) else given.__name__,
 )
-async def test_what_cannot_be_created_leaves_nothing(sessions: Sessions, given: dict[str, Any], error: type[Exception]) -> None:
+async def test_what_cannot_be_created_leaves_nothing(
+    sessions: Sessions, given: dict[str, Any], error: type[Exception]
+) -> None:
     """A creation that is refused leaves no record."""
     with pytest.raises(error):
         await sessions.create_session(**given)
@@ -170,9 +179,7 @@ async def test_nothing_in_the_store_logs_anybody_in(sessions: Sessions) -> None:
     assert record.secret_digest == ids.digest(secret_of(session_id))
 
 
-@pytest.mark.parametrize(
-    "form", [{}, {"handle_form": "session_{timestamp}_{random}"}], ids=["plain", "timestamped"]
-)
+@pytest.mark.parametrize("form", [{}, {"handle_form": "session_{timestamp}_{random}"}], ids=["plain", "timestamped"])
 async def test_the_form_of_the_handle(opens: Opens, form: dict[str, Any]) -> None:
     """The handle has the configured form; ids of that form work."""
     sessions = opens(**form)
@@ -182,24 +189,25 @@ async def test_the_form_of_the_handle(opens: Opens, form: dict[str, Any]) -> Non
     assert await sessions.get_session(handle_of(session_id)) == {"a": 1}
 
 
-# --- Ids from outside --------------------------------------------------------------------------------------------------
+# --- Ids from outside ------------------------------------------------------------------------------------------------
 
 _MALFORMED: list[Any] = [
     "", ".", "null", "x" * 66, "x" * 1_000_000, "h" * 22, f"{'h' * 22}.{'s' * 42}", f"{'h' * 22}.{'s' * 43}\0",
-    f"{'h' * 21}é.{'s' * 43}", f"{'h' * 22}.{'s' * 43}\n", "'; DROP TABLE session; --", "\ud800", None, 5, b"x" * 66, [],
+    f"{'h' * 21}é.{'s' * 43}", f"{'h' * 22}.{'s' * 43}\n", "'; DROP TABLE session; --", "\ud800",
+    None, 5, b"x" * 66, [],
     Handle(""), Handle("short"), Handle("h" * 22 + "\0"), Handle("\ud800" * 22),
 ]  # fmt: skip
 
 _BY_ID: dict[str, Callable[[Sessions, Any], Awaitable[Any]]] = {
-    "get_session": lambda sessions, id: sessions.get_session(id),
-    "is_session_active": lambda sessions, id: sessions.is_session_active(id),
-    "end_session": lambda sessions, id: sessions.end_session(id),
-    "session": lambda sessions, id: sessions.session(id).__aenter__(),
-    "exclusive": lambda sessions, id: sessions.exclusive(id, wait=0).__aenter__(),
-    "update": lambda sessions, id: sessions.update(id, "n", increment),
-    "transaction": lambda sessions, id: sessions.transaction(id, len),
-    "rotate": lambda sessions, id: sessions.rotate(id),
-    "login": lambda sessions, id: sessions.login(id, "ada"),
+    "get_session": lambda sessions, sid: sessions.get_session(sid),
+    "is_session_active": lambda sessions, sid: sessions.is_session_active(sid),
+    "end_session": lambda sessions, sid: sessions.end_session(sid),
+    "session": lambda sessions, sid: sessions.session(sid).__aenter__(),
+    "exclusive": lambda sessions, sid: sessions.exclusive(sid, wait=0).__aenter__(),
+    "update": lambda sessions, sid: sessions.update(sid, "n", increment),
+    "transaction": lambda sessions, sid: sessions.transaction(sid, len),
+    "rotate": lambda sessions, sid: sessions.rotate(sid),
+    "login": lambda sessions, sid: sessions.login(sid, "ada"),
 }
 _ANSWERS = {"get_session": None, "is_session_active": False, "end_session": None}
 
@@ -218,8 +226,8 @@ async def test_what_is_no_id_reaches_no_store(sessions: Sessions, operation: str
 
 @pytest.mark.parametrize("operation", _BY_ID)
 async def test_an_unknown_id_is_never_adopted(sessions: Sessions, operation: str, clock: Clock) -> None:
-    """An id that names no session, an ended one or an expired one, or has a wrong secret, or is a handle as plain text, is
-    unknown; nothing is written for it."""
+    """An id that names no session, an ended one or an expired one, or has a wrong secret, or is a handle as plain text,
+    is unknown; nothing is written for it."""
     ended, expired, live = [await sessions.create_session(data={"n": 5}) for _ in range(3)]
     await sessions.end_session(ended)
     async with sessions.session(expired) as session:
@@ -241,7 +249,8 @@ async def test_an_unknown_id_is_never_adopted(sessions: Sessions, operation: str
 
 
 async def test_a_handle_serves_in_place_of_an_id(sessions: Sessions) -> None:
-    """Where a session is looked at, changed or ended from outside, a `Handle` serves; the plain text of one never does."""
+    """Where a session is looked at, changed or ended from outside, a `Handle` serves; the plain text of one never
+    does."""
     session_id = await sessions.create_session("ada", {"n": 1})
     handle = (await sessions.list_sessions("ada"))[0].handle
     assert type(handle) is Handle
@@ -259,7 +268,7 @@ async def test_a_handle_serves_in_place_of_an_id(sessions: Sessions) -> None:
     assert await sessions.get_session(session_id) is None
 
 
-# --- Blocks ------------------------------------------------------------------------------------------------------------
+# --- Blocks ----------------------------------------------------------------------------------------------------------
 
 
 async def test_a_block_commits_when_it_ends(sessions: Sessions, world: World) -> None:
@@ -364,7 +373,8 @@ async def test_two_blocks_at_once_lose_nothing(sessions: Sessions) -> None:
 
 
 async def test_an_overwritten_change_is_told(sessions: Sessions, caplog: pytest.LogCaptureFixture) -> None:
-    """Of two who changed the same thing the later wins; it is counted, logged with its path, told to listeners, and recorded."""
+    """Of two who changed the same thing the later wins; it is counted, logged with its path, told to listeners, and
+    recorded."""
     told: list[Any] = []
     sessions.add_listener(told.append, "overwritten")
     session_id = await sessions.create_session(data={"prefs": {"theme": "dark"}, "n": 0})
@@ -402,7 +412,7 @@ async def test_an_overwrite_can_be_refused(opens: Opens) -> None:
     assert sessions.counts["overwritten"] == 0
 
 
-# --- update and transaction --------------------------------------------------------------------------------------------
+# --- update and transaction ------------------------------------------------------------------------------------------
 
 
 async def test_update_returns_what_it_committed(sessions: Sessions) -> None:
@@ -456,8 +466,8 @@ async def test_what_a_function_raises_comes_out(sessions: Sessions) -> None:
 
 
 async def test_a_transaction_is_run_again_when_others_were_there(sessions: Sessions) -> None:
-    """A transaction commits only if the session is as it was loaded; else its function runs again on what is there, on a new
-    session object. It returns what the function returned."""
+    """A transaction commits only if the session is as it was loaded; else its function runs again on what is there, on
+    a new session object. It returns what the function returned."""
     session_id = await sessions.create_session(data={"a": 10, "b": 0})
     store, elsewhere = store_of(sessions), _like(sessions)
     seen: list[Any] = []
@@ -494,8 +504,8 @@ def _except_nested(hook: Callable[..., Awaitable[None]]) -> Callable[..., Awaita
 
 
 async def test_transactions_are_serialisable(sessions: Sessions, world: World) -> None:
-    """Transactions that read one thing and write another never act on what another has changed: of ten who each take the last
-    seat, one gets it."""
+    """Transactions that read one thing and write another never act on what another has changed: of ten who each take
+    the last seat, one gets it."""
     session_id = await sessions.create_session(data={"seats": 1})
     store_of(sessions).before["commit"] = lambda *_, **__: world.pause()
 
@@ -512,11 +522,14 @@ async def test_transactions_are_serialisable(sessions: Sessions, world: World) -
 
 
 async def test_a_transaction_gives_up_at_the_deadline(opens: Opens) -> None:
-    """A transaction that meets others each time raises `ConflictError` when its time is up, and nothing of it is written."""
+    """A transaction that meets others each time raises `ConflictError` when its time is up, and nothing of it is
+    written."""
     sessions = opens(deadline=0.1)
     session_id = await sessions.create_session(data={"n": 0})
     elsewhere = _like(sessions)
-    store_of(sessions).before["commit"] = _except_nested(lambda *_, **__: elsewhere.update(session_id, "other", increment))
+    store_of(sessions).before["commit"] = _except_nested(
+        lambda *_, **__: elsewhere.update(session_id, "other", increment)
+    )
     began = time.monotonic()
     with pytest.raises(ConflictError, match="nothing was written"):
         await sessions.transaction(session_id, lambda session: session.update(n=5))
@@ -551,18 +564,21 @@ def test_a_transaction_may_be_a_coroutine_function() -> None:
     ASYNC.run(body())
 
 
-# --- exclusive ---------------------------------------------------------------------------------------------------------
+# --- exclusive -------------------------------------------------------------------------------------------------------
 
 
 async def test_who_has_a_session_exclusively_is_alone(opens: Opens) -> None:
-    """While a lease is held others read, and their commits wait; `SessionLeased` when they wait too long. When the block is
-    over, its changes are committed and the session is free."""
+    """While a lease is held others read, and their commits wait; `SessionLeased` when they wait too long. When the
+    block is over, its changes are committed and the session is free."""
     sessions, hurried = opens(), opens(deadline=0.05)
     session_id = await sessions.create_session(data={"n": 0})
     async with sessions.exclusive(session_id) as session:
         assert session.fence == 1
         assert await sessions.get_session(session_id) == {"n": 0}
-        for attempt in (lambda: hurried.update(session_id, "n", increment), lambda: _enter(hurried.exclusive(session_id, wait=0.02))):
+        for attempt in (
+            lambda: hurried.update(session_id, "n", increment),
+            lambda: _enter(hurried.exclusive(session_id, wait=0.02)),
+        ):
             with pytest.raises(SessionLeased):
                 await attempt()
         session["n"] = 5
@@ -626,7 +642,8 @@ async def test_a_late_holder_writes_nothing(sessions: Sessions, clock: Clock) ->
 
 @pytest.mark.parametrize("meanwhile", ["nothing", "end", "another holder", "ended in the block"])
 async def test_a_failed_holder_gives_the_lease_back(sessions: Sessions, clock: Clock, meanwhile: str) -> None:
-    """If an exclusive block raises, that and nothing else comes out, nothing is committed, and the lease is given back."""
+    """If an exclusive block raises, that and nothing else comes out, nothing is committed, and the lease is given
+    back."""
     session_id = await sessions.create_session(data={"n": 0})
     with pytest.raises(LookupError, match="mine"):
         async with sessions.exclusive(session_id, hold=10) as session:
@@ -664,11 +681,12 @@ def test_leases_have_limits(limits: dict[str, float]) -> None:
         SessionManager().exclusive("any", **limits)
 
 
-# --- Rotation and sign-in ------------------------------------------------------------------------------------------------
+# --- Rotation and sign-in --------------------------------------------------------------------------------------------
 
 
 async def test_rotation_replaces_the_secret(sessions: Sessions) -> None:
-    """A rotation returns a new id for the same session; the old one is dead at once. What others have under way commits."""
+    """A rotation returns a new id for the same session; the old one is dead at once. What others have under way
+    commits."""
     session_id = await sessions.create_session("ada", {"n": 1})
     async with sessions.session(session_id) as in_flight:
         in_flight["n"] = 2
@@ -697,8 +715,8 @@ async def test_a_rotation_in_a_block_holds_with_it(sessions: Sessions) -> None:
 
 
 async def test_signing_in_cuts_off_what_was_before(sessions: Sessions, clock: Clock) -> None:
-    """`login` sets the user, keeps the fields, returns a new id, and starts the absolute timeout anew; the old id is dead at
-    once, and so is whatever was loaded under it."""
+    """`login` sets the user, keeps the fields, returns a new id, and starts the absolute timeout anew; the old id is
+    dead at once, and so is whatever was loaded under it."""
     session_id = await sessions.create_session(data={"cart": ["apple"]}, absolute_timeout=1000)
     clock.advance(500)
     with pytest.raises(SessionGone):
@@ -729,17 +747,17 @@ async def test_signing_in_in_a_block(sessions: Sessions) -> None:
     assert await sessions.get_session(session_id) is None
 
 
-# --- In flight -----------------------------------------------------------------------------------------------------------
+# --- In flight -------------------------------------------------------------------------------------------------------
 
 _DEATHS: dict[str, Callable[[Sessions, str, Clock], Awaitable[Any]]] = {
-    "end": lambda sessions, id, clock: sessions.end_session(id),
-    "end by handle": lambda sessions, id, clock: sessions.end_session(handle_of(id)),
-    "end_user_sessions": lambda sessions, id, clock: sessions.end_user_sessions("ada"),
-    "end_sessions": lambda sessions, id, clock: sessions.end_sessions(),
-    "idle timeout": lambda sessions, id, clock: _pass(clock, 1860),
-    "absolute timeout": lambda sessions, id, clock: _keep_busy(sessions, id, clock),
-    "eviction": lambda sessions, id, clock: sessions.create_session("ada"),
-    "login": lambda sessions, id, clock: sessions.login(id, "bob"),
+    "end": lambda sessions, sid, clock: sessions.end_session(sid),
+    "end by handle": lambda sessions, sid, clock: sessions.end_session(handle_of(sid)),
+    "end_user_sessions": lambda sessions, sid, clock: sessions.end_user_sessions("ada"),
+    "end_sessions": lambda sessions, sid, clock: sessions.end_sessions(),
+    "idle timeout": lambda sessions, sid, clock: _pass(clock, 1860),
+    "absolute timeout": lambda sessions, sid, clock: _keep_busy(sessions, sid, clock),
+    "eviction": lambda sessions, sid, clock: sessions.create_session("ada"),
+    "login": lambda sessions, sid, clock: sessions.login(sid, "bob"),
 }
 
 
@@ -767,13 +785,17 @@ _WRITES: dict[str, Callable[[Any], Any]] = {
 @pytest.mark.parametrize("death", _DEATHS)
 @pytest.mark.parametrize("how", ["block", "save", "exclusive"])
 async def test_a_writer_in_flight_never_revives(opens: Opens, clock: Clock, death: str, how: str) -> None:
-    """A session that was loaded before it ended, ran out, was evicted or changed its user takes nothing any more, whatever was
-    changed and however it is committed: `SessionGone`, and all is as if the writer had not been there."""
+    """A session that was loaded before it ended, ran out, was evicted or changed its user takes nothing any more,
+    whatever was changed and however it is committed: `SessionGone`, and all is as if the writer had not been there."""
     sessions = opens(max_sessions_per_user=1)
     for write in _WRITES:
         session_id = await sessions.create_session("ada", {"cart": [], "n": 0})
         with pytest.raises(SessionGone):
-            async with sessions.exclusive(session_id) if how == "exclusive" and death != "login" else sessions.session(session_id) as session:
+            async with (
+                sessions.exclusive(session_id)
+                if how == "exclusive" and death != "login"
+                else sessions.session(session_id) as session
+            ):
                 assert session["cart"] == []
                 await _DEATHS[death](sessions, session_id, clock)
                 _WRITES[write](session)
@@ -826,15 +848,22 @@ async def test_a_reader_in_flight_never_revives(opens: Opens, clock: Clock, deat
     assert await sessions.is_session_active(handle_of(session_id)) == (death == "login")
 
 
-# --- Many sessions -------------------------------------------------------------------------------------------------------
+# --- Many sessions ---------------------------------------------------------------------------------------------------
 
 
 async def test_a_users_sessions_end_together(sessions: Sessions) -> None:
-    """`end_user_sessions` ends all of a user's sessions, but for the one that is kept, by id or by handle, and says how many."""
+    """`end_user_sessions` ends all of a user's sessions, but for the one that is kept, by id or by handle, and says how
+    many."""
     first, second, third = [await sessions.create_session("ada") for _ in range(3)]
     other, nobody = await sessions.create_session("bob"), await sessions.create_session()
     assert await sessions.end_user_sessions("ada", keep=second) == 2
-    assert [await sessions.is_session_active(id) for id in (first, second, third, other, nobody)] == [False, True, False, True, True]
+    assert [await sessions.is_session_active(sid) for sid in (first, second, third, other, nobody)] == [
+        False,
+        True,
+        False,
+        True,
+        True,
+    ]
     fourth = await sessions.create_session("ada")
     assert await sessions.end_user_sessions("ada", keep=handle_of(second)) == 1
     assert not await sessions.is_session_active(fourth)
@@ -853,7 +882,7 @@ async def test_idle_sessions_end_together(sessions: Sessions, clock: Clock) -> N
     busy = await sessions.create_session()
     assert await sessions.end_sessions(idle_for=601) == 0
     assert await sessions.end_sessions(idle_for=timedelta(minutes=10), keep=kept) == 1
-    assert [await sessions.is_session_active(id) for id in (idle, kept, busy)] == [False, True, True]
+    assert [await sessions.is_session_active(sid) for sid in (idle, kept, busy)] == [False, True, True]
     assert await sessions.end_sessions(keep=kept) == 1
     assert await sessions.end_sessions() == 1
     with pytest.raises(ConfigurationError):
@@ -869,13 +898,15 @@ async def test_sessions_are_listed(sessions: Sessions, clock: Clock) -> None:
     listed = await sessions.list_sessions("ada")
     assert [summary.handle for summary in listed] == sorted(map(handle_of, made))
     assert {summary.label for summary in listed} == {f"device {number}" for number in range(5)}
-    assert {(summary.user_id, summary.created_at, summary.last_accessed_at) for summary in listed} == {("ada", NOW, NOW)}
+    assert {(summary.user_id, summary.created_at, summary.last_accessed_at) for summary in listed} == {
+        ("ada", NOW, NOW)
+    }
     assert {summary.expires_at for summary in listed} == {NOW + 1860}
     assert all(summary.size > 0 for summary in listed)
     assert len(await sessions.list_sessions()) == 6
     page = await sessions.list_sessions("ada", limit=2)
     assert page + await sessions.list_sessions("ada", after=page[-1].handle) == listed
-    assert not any(secret_of(id) in repr(listed) for id in made)
+    assert not any(secret_of(sid) in repr(listed) for sid in made)
 
 
 async def test_the_dead_are_purged(sessions: Sessions, clock: Clock) -> None:
@@ -901,12 +932,12 @@ async def test_a_user_has_no_more_sessions_than_allowed(opens: Opens, clock: Clo
     for _ in range(3):
         made.append(await sessions.create_session("ada"))
         clock.advance(1)
-    assert [await sessions.is_session_active(id) for id in made] == [False, True, True]
+    assert [await sessions.is_session_active(sid) for sid in made] == [False, True, True]
     visitor = await sessions.create_session()
     new_id = await sessions.login(visitor, "ada")
-    assert [await sessions.is_session_active(id) for id in (*made, new_id)] == [False, False, True, True]
+    assert [await sessions.is_session_active(sid) for sid in (*made, new_id)] == [False, False, True, True]
     again = await sessions.login(new_id, "ada")
-    assert [await sessions.is_session_active(id) for id in (made[2], again)] == [True, True]
+    assert [await sessions.is_session_active(sid) for sid in (made[2], again)] == [True, True]
     evicted = [change.handle for change in (await sessions.changes())[1] if change.reason == "evicted"]
     assert evicted == [handle_of(made[0]), handle_of(made[1])]
 
@@ -940,16 +971,16 @@ async def test_the_store_holds_no_more_than_allowed(opens: Opens, clock: Clock) 
     assert await sessions.get_session(made[0]) == {}
     clock.advance(1)
     made.append(await sessions.create_session())
-    assert [await sessions.is_session_active(id) for id in made] == [True, False, True, True]
+    assert [await sessions.is_session_active(sid) for sid in made] == [True, False, True, True]
     assert (await sessions.stats()).sessions == 3
 
 
-# --- Time ----------------------------------------------------------------------------------------------------------------
+# --- Time ------------------------------------------------------------------------------------------------------------
 
 
 async def test_a_session_lives_as_long_as_it_is_used(opens: Opens, clock: Clock) -> None:
-    """A session that is read now and then lives until its absolute timeout; one that is not dies between its idle timeout and
-    a touch interval more, and is never served after that."""
+    """A session that is read now and then lives until its absolute timeout; one that is not dies between its idle
+    timeout and a touch interval more, and is never served after that."""
     sessions = opens(idle_timeout=100, absolute_timeout=1000)
     used, unused = await sessions.create_session(), await sessions.create_session()
     for _ in range(10):
@@ -966,8 +997,8 @@ async def test_a_session_lives_as_long_as_it_is_used(opens: Opens, clock: Clock)
 
 
 async def test_activity_is_recorded_once_an_interval(sessions: Sessions, clock: Clock) -> None:
-    """Reads within the touch interval write nothing; the first after it costs one write. Looking whether a session is active,
-    or at it by its handle, is no activity. A commit records activity with what it writes."""
+    """Reads within the touch interval write nothing; the first after it costs one write. Looking whether a session is
+    active, or at it by its handle, is no activity. A commit records activity with what it writes."""
     session_id = await sessions.create_session(data={"n": 1})
     store = store_of(sessions)
     store.calls.clear()
@@ -1040,8 +1071,12 @@ async def test_a_reader_is_served_when_the_store_cannot_write(sessions: Sessions
     assert sessions.counts["untouched"] == 2
 
 
-@pytest.mark.parametrize("operation", ["load", "create", "commit", "end", "end_matching", "summaries", "purge_expired", "changes", "stats"])
-@pytest.mark.parametrize("error", [StoreUnavailable("no answer"), OutcomeUnknown("no reply")], ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize(
+    "operation", ["load", "create", "commit", "end", "end_matching", "summaries", "purge_expired", "changes", "stats"]
+)
+@pytest.mark.parametrize(
+    "error", [StoreUnavailable("no answer"), OutcomeUnknown("no reply")], ids=lambda error: type(error).__name__
+)
 async def test_a_store_that_fails_is_no_anonymous_visitor(sessions: Sessions, operation: str, error: Exception) -> None:
     """What the store cannot do is raised as it is, and never taken for a session that is not there."""
     session_id = await sessions.create_session("ada")
@@ -1068,7 +1103,7 @@ async def test_a_store_that_fails_is_no_anonymous_visitor(sessions: Sessions, op
     assert await sessions.is_session_active(session_id)
 
 
-# --- Rotation for age ----------------------------------------------------------------------------------------------------
+# --- Rotation for age ------------------------------------------------------------------------------------------------
 
 
 class Client:
@@ -1106,7 +1141,8 @@ def rotating(opens: Opens) -> Sessions:
 
 
 async def test_an_old_secret_is_replaced(rotating: Sessions, clock: Clock) -> None:
-    """A secret that is older than the configuration allows is replaced at the end of a request, not before, and once."""
+    """A secret that is older than the configuration allows is replaced at the end of a request, not before, and
+    once."""
     client = Client(rotating, await rotating.create_session("ada"))
     clock.advance(3599)
     assert await client.request()
@@ -1123,8 +1159,8 @@ async def test_an_old_secret_is_replaced(rotating: Sessions, clock: Clock) -> No
 
 
 async def test_parallel_requests_across_a_rotation_stay_signed_in(rotating: Sessions, clock: Clock) -> None:
-    """Requests that were under way, or come with the old id, while another's response brings the new one, are served; one new
-    id is made, and none of their responses touches the cookie."""
+    """Requests that were under way, or come with the old id, while another's response brings the new one, are served;
+    one new id is made, and none of their responses touches the cookie."""
     client = Client(rotating, await rotating.create_session("ada", {"n": 0}))
     clock.advance(3600)
     parallel = [await client.begin() for _ in range(5)]
@@ -1142,8 +1178,8 @@ async def test_parallel_requests_across_a_rotation_stay_signed_in(rotating: Sess
 
 
 async def test_the_old_id_ends_half_a_minute_after_the_new_one_was_seen(rotating: Sessions, clock: Clock) -> None:
-    """The grace of the old id begins when the new one is first seen, however late that is; from its end on the old id is dead,
-    and the new one lives."""
+    """The grace of the old id begins when the new one is first seen, however late that is; from its end on the old id
+    is dead, and the new one lives."""
     client = Client(rotating, await rotating.create_session("ada"))
     old = Client(rotating, client.id)
     clock.advance(3600)
@@ -1160,8 +1196,8 @@ async def test_the_old_id_ends_half_a_minute_after_the_new_one_was_seen(rotating
 
 @pytest.mark.parametrize("away", [10, 1000])
 async def test_a_new_id_may_be_seen_late(rotating: Sessions, clock: Clock, away: float) -> None:
-    """A client that was away for a while after it got a new id comes back with several requests at once, and may lose their
-    responses: it is sent no other id so soon, and stays signed in."""
+    """A client that was away for a while after it got a new id comes back with several requests at once, and may lose
+    their responses: it is sent no other id so soon, and stays signed in."""
     client = Client(rotating, await rotating.create_session("ada"))
     clock.advance(3600)
     assert await client.request()
@@ -1177,8 +1213,8 @@ async def test_a_new_id_may_be_seen_late(rotating: Sessions, clock: Clock, away:
 
 
 async def test_a_secret_may_be_old_when_it_is_first_seen(rotating: Sessions, clock: Clock) -> None:
-    """A client that was away for longer than a secret may last is sent a new one when it comes back, and parallel requests and
-    a lost response log nobody out then either."""
+    """A client that was away for longer than a secret may last is sent a new one when it comes back, and parallel
+    requests and a lost response log nobody out then either."""
     client = Client(rotating, await rotating.create_session("ada"))
     clock.advance(3600)
     assert await client.request()
@@ -1192,8 +1228,8 @@ async def test_a_secret_may_be_old_when_it_is_first_seen(rotating: Sessions, clo
 
 
 async def test_a_lost_response_logs_nobody_out(rotating: Sessions, clock: Clock) -> None:
-    """A client that never got the new id goes on with the old one, and is sent another when the grace period has passed; both
-    ids that it may have are good until one is seen."""
+    """A client that never got the new id goes on with the old one, and is sent another when the grace period has
+    passed; both ids that it may have are good until one is seen."""
     client = Client(rotating, await rotating.create_session("ada"))
     clock.advance(3600)
     assert await client.request(lost=True)
@@ -1212,8 +1248,8 @@ async def test_a_lost_response_logs_nobody_out(rotating: Sessions, clock: Clock)
 
 
 async def test_responses_lost_again_and_again_log_nobody_out(rotating: Sessions, clock: Clock) -> None:
-    """However often the response is lost, the client is served with the id that it has, as long as none of the others was
-    seen."""
+    """However often the response is lost, the client is served with the id that it has, as long as none of the others
+    was seen."""
     client = Client(rotating, await rotating.create_session("ada"))
     clock.advance(3600)
     for _ in range(20):
@@ -1235,11 +1271,13 @@ async def test_a_thief_and_an_owner_of_one_id(rotating: Sessions, clock: Clock) 
     assert not await thief.request()
 
 
-@pytest.mark.parametrize("change", [lambda session: session.login("bob"), lambda session: session.rotate()], ids=["login", "rotate"])
+@pytest.mark.parametrize(
+    "change", [lambda session: session.login("bob"), lambda session: session.rotate()], ids=["login", "rotate"]
+)
 @pytest.mark.parametrize("seen_before", [False, True])
 async def test_signing_in_ends_every_grace(rotating: Sessions, clock: Clock, change: Any, seen_before: bool) -> None:
-    """After a sign-in, or a rotation that was asked for, no older id is good: not even one that was replaced for age a moment
-    ago, and also if this is the first request with the one that replaced it."""
+    """After a sign-in, or a rotation that was asked for, no older id is good: not even one that was replaced for age a
+    moment ago, and also if this is the first request with the one that replaced it."""
     client = Client(rotating, await rotating.create_session("ada"))
     old = client.id
     clock.advance(3600)
@@ -1256,8 +1294,8 @@ async def test_signing_in_ends_every_grace(rotating: Sessions, clock: Clock, cha
 
 
 async def test_a_stale_response_leaves_the_cookie_alone(sessions: Sessions) -> None:
-    """A request under an id that was superseded is a visitor's; what it writes is dropped, and its response neither sets nor
-    clears the cookie. Signing in is what a cookie is for, and makes a new session."""
+    """A request under an id that was superseded is a visitor's; what it writes is dropped, and its response neither
+    sets nor clears the cookie. Signing in is what a cookie is for, and makes a new session."""
     old = await sessions.create_session("ada", {"n": 1})
     new = await sessions.rotate(old)
     client = Client(sessions, old)
@@ -1274,12 +1312,12 @@ async def test_a_stale_response_leaves_the_cookie_alone(sessions: Sessions) -> N
     assert (await sessions.stats()).sessions == 2
 
 
-# --- Facts ---------------------------------------------------------------------------------------------------------------
+# --- Facts -----------------------------------------------------------------------------------------------------------
 
 
 async def test_each_fact_is_told_once(opens: Opens, clock: Clock) -> None:
-    """Creation, rotation, sign-in, end, expiry, eviction and refusal are each told once, with who and why, and recorded in the
-    store under the same ids; a refused id is told and not recorded, or anybody could fill the store."""
+    """Creation, rotation, sign-in, end, expiry, eviction and refusal are each told once, with who and why, and recorded
+    in the store under the same ids; a refused id is told and not recorded, or anybody could fill the store."""
     sessions = opens(max_sessions_per_user=1)
     told: list[Any] = []
     sessions.add_listener(told.append)
@@ -1342,7 +1380,7 @@ async def test_listeners_hear_what_they_asked_for(sessions: Sessions, caplog: py
     assert single == ["created"]
 
 
-# --- The cleaner, and the end --------------------------------------------------------------------------------------------
+# --- The cleaner, and the end ----------------------------------------------------------------------------------------
 
 
 def _cleaners() -> list[str]:
@@ -1378,8 +1416,8 @@ async def test_the_cleaner_cleans(opens: Opens, clock: Clock, world: World) -> N
 
 
 async def test_closing_stops_the_cleaner_at_once(opens: Opens, world: World) -> None:
-    """Closing a manager stops its cleaner without waiting for its next round, and closes the store, also one that was handed
-    in; closing twice is allowed."""
+    """Closing a manager stops its cleaner without waiting for its next round, and closes the store, also one that was
+    handed in; closing twice is allowed."""
     sessions = opens(cleanup_interval=1000)
     began = time.monotonic()
     await sessions.start_cleaner()
@@ -1417,7 +1455,7 @@ async def test_a_manager_is_a_context(world: World) -> None:
         await store.stats()
 
 
-# --- Two worlds ------------------------------------------------------------------------------------------------------------
+# --- Two worlds ------------------------------------------------------------------------------------------------------
 
 
 def test_both_managers_offer_the_same() -> None:
@@ -1427,7 +1465,20 @@ def test_both_managers_offer_the_same() -> None:
         return {name: member for name, member in vars(kind).items() if not name.startswith("_") and callable(member)}
 
     blocking, asynchronous = public(SessionManager), public(AsyncSessionManager)
-    inner = {"new", "refuse", "open", "require", "begin", "finish", "finish_response", "save", "acquire", "leave", "tell", "clean_until"}
+    inner = {
+        "new",
+        "refuse",
+        "open",
+        "require",
+        "begin",
+        "finish",
+        "finish_response",
+        "save",
+        "acquire",
+        "leave",
+        "tell",
+        "clean_until",
+    }
     assert set(asynchronous) - inner == set(blocking)
     for name, method in blocking.items():
         one, other = (inspect.signature(both) for both in (method, asynchronous[name]))
@@ -1454,7 +1505,10 @@ def test_an_async_store_is_not_run_blocking() -> None:
         run(asyncio.sleep(0))
 
 
-@pytest.mark.parametrize("given", [{"expiration_time": 60}, {"expiration_time": timedelta(minutes=1)}, {"config": SessionConfig(idle_timeout=60)}])
+@pytest.mark.parametrize(
+    "given",
+    [{"expiration_time": 60}, {"expiration_time": timedelta(minutes=1)}, {"config": SessionConfig(idle_timeout=60)}],
+)
 @pytest.mark.parametrize("manager", [SessionManager, AsyncSessionManager])
 def test_the_expiration_time_is_the_idle_timeout(manager: Any, given: dict[str, Any]) -> None:
     """``expiration_time`` is the idle timeout in seconds, and overrides the configuration."""

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
-from values import ATOMS, HASHABLE, VALUES, shape
 
 from sojourn.codec import Codec
 from sojourn.errors import UnsupportedValue
 from sojourn.merge import Merged, replay, three_way
 from sojourn.record import Assign, Changed, Delta, Op, Unset, Update
+from values import ATOMS, HASHABLE, VALUES, shape
 
 CODEC = Codec()
 _KEYS = st.sampled_from("pqrs")
@@ -41,7 +41,7 @@ def changed(before: Any, after: Any) -> Changed:
     return Changed(CODEC.encode("f", before), CODEC.encode("f", after))
 
 
-# --- Laws ----------------------------------------------------------------------------------------------------------
+# --- Laws ------------------------------------------------------------------------------------------------------------
 
 
 @given(VALUES, VALUES)
@@ -94,7 +94,7 @@ def test_a_merge_is_always_a_value(base: Any, mine: Any, theirs: Any) -> None:
         assert (shape(merged), lost) == (shape(mine), ["f"])
 
 
-# --- Disjoint facts ------------------------------------------------------------------------------------------------
+# --- Disjoint facts --------------------------------------------------------------------------------------------------
 
 _DOCUMENTS = st.recursive(
     st.one_of(st.lists(ATOMS, max_size=3), st.sets(st.integers(0, 9)), st.integers(0, 3)),
@@ -194,7 +194,7 @@ def test_every_writer_of_many_is_kept(appended: list[list[int]], order: list[int
     assert sorted(current["cart"]["items"]) == sorted([0, *(item for items in appended for item in items)])
 
 
-# --- The rule for each kind ----------------------------------------------------------------------------------------
+# --- The rule for each kind ------------------------------------------------------------------------------------------
 
 _ABSENT = object()
 _CELLS = st.sampled_from([_ABSENT, 1, True, 1.0, "1", None, NAN])
@@ -202,8 +202,8 @@ _CELLS = st.sampled_from([_ABSENT, 1, True, 1.0, "1", None, NAN])
 
 @given(st.dictionaries(st.integers(0, 8), st.tuples(_CELLS, _CELLS, _CELLS)))
 def test_each_key_is_decided_by_itself(table: dict[int, tuple[Any, Any, Any]]) -> None:
-    """Of each key: what only one writer changed holds; where both changed it, mine wins, and exactly that is reported. 1,
-    1.0 and True are different values."""
+    """Of each key: what only one writer changed holds; where both changed it, mine wins, and exactly that is reported.
+    1, 1.0 and True are different values."""
     base, mine, theirs = ({k: cells[at] for k, cells in table.items() if cells[at] is not _ABSENT} for at in range(3))
     expected, overruled = {}, []
     for key, (before, here, there) in table.items():
@@ -245,8 +245,8 @@ def test_appended_items_are_appended(base: list[Any], mine: list[Any], theirs: l
     ],
 )
 def test_what_cannot_be_merged_is_mine_and_reported(base: Any, mine: Any, theirs: Any) -> None:
-    """A list that was changed otherwise than at its end, and any value that is no container, is one thing: the later commit
-    wins, whole, and it is reported."""
+    """A list that was changed otherwise than at its end, and any value that is no container, is one thing: the later
+    commit wins, whole, and it is reported."""
     merged, lost = merge(base, mine, theirs)
     assert (shape(merged), lost) == (shape(mine), ["f"])
 
@@ -257,7 +257,9 @@ def test_members_are_added_and_removed(base: set[Any], mine: set[Any], theirs: s
     assume(mine != base != theirs)
     kind: Callable[[Any], Any] = frozenset if frozen else set
     merged, lost = merge(kind(base), kind(mine), kind(theirs))
-    expected = {m for m in base | mine | theirs if (m in mine and m in theirs) or (m not in base and (m in mine or m in theirs))}
+    expected = {
+        m for m in base | mine | theirs if (m in mine and m in theirs) or (m not in base and (m in mine or m in theirs))
+    }
     assert type(merged) is kind
     assert (merged, lost) == (expected, [])
 
@@ -270,14 +272,15 @@ def test_members_are_told_apart_by_type(kind: Any) -> None:
     assert shape(merge(kind({NAN}), kind({1}), kind({NAN, 2}))[0]) == shape(kind({1, 2}))
 
 
-# --- Deletions -----------------------------------------------------------------------------------------------------
+# --- Deletions -------------------------------------------------------------------------------------------------------
 
 _INSIDE = st.sampled_from([({"a": 1}, {"a": 2}), ({}, {"b": 1}), ([1], [1, 2]), ([1], []), ({1}, {1, 2}), ({1}, set())])
 
 
 @given(_INSIDE, st.lists(_KEYS, max_size=3), st.booleans())
 def test_a_deleted_container_stays_deleted(inside: tuple[Any, Any], path: list[str], mine_deletes: bool) -> None:
-    """A container that one writer deleted and another changed inside is gone, whoever came first, and it is reported."""
+    """A container that one writer deleted and another changed inside is gone, whoever came first, and it is
+    reported."""
     before, after = inside
     deleted: Any = {"kept": 0}
     base: Any = {"kept": 0, "gone": before}
@@ -321,17 +324,21 @@ def test_both_delete() -> None:
     assert replayed(None, Unset(), base=1) == (None, ())
 
 
-# --- Assignments ---------------------------------------------------------------------------------------------------
+# --- Assignments -----------------------------------------------------------------------------------------------------
 
 
 @given(VALUES, VALUES, VALUES)
 def test_an_assignment_is_never_mixed(base: Any, theirs: Any, assigned: Any) -> None:
-    """An assignment replaces the whole field, whatever is there by then; that is reported if somebody else had changed it
-    to something different."""
+    """An assignment replaces the whole field, whatever is there by then; that is reported if somebody else had changed
+    it to something different."""
     assume(base is not None and theirs is not None and assigned is not None)
     value, overwritten = replayed(theirs, Assign(CODEC.encode("f", assigned)), base=base)
     assert shape(value) == shape(assigned)
-    other = shape(theirs) not in (shape(base), shape(assigned)) if shape(base) != shape(assigned) else shape(theirs) != shape(base)
+    other = (
+        shape(theirs) not in (shape(base), shape(assigned))
+        if shape(base) != shape(assigned)
+        else shape(theirs) != shape(base)
+    )
     assert overwritten == (("f",) if other else ())
 
 
@@ -343,7 +350,7 @@ def test_an_assignment_holds_where_the_field_was_deleted(base: Any, assigned: An
     assert (shape(value), overwritten) == (shape(assigned), ("f",))
 
 
-# --- Replay --------------------------------------------------------------------------------------------------------
+# --- Replay ----------------------------------------------------------------------------------------------------------
 
 
 def test_what_was_done_is_replayed_in_order() -> None:
@@ -382,13 +389,14 @@ def test_what_a_function_raises_comes_out() -> None:
 
     with pytest.raises(LookupError, match="no"):
         replayed(1, Update(fail))
-    with pytest.raises(UnsupportedValue, match="^f: cannot store <object>"):
+    with pytest.raises(UnsupportedValue, match=r"^f: cannot store <object>"):
         replayed(1, Update(lambda value: object()))
 
 
 @given(st.dictionaries(st.sampled_from("abc"), VALUES), st.dictionaries(st.sampled_from("abc"), VALUES), VALUES)
 def test_only_what_was_touched_is_in_the_answer(current: dict[str, Any], base: dict[str, Any], mine: Any) -> None:
-    """A replay answers for the fields that its delta touched and for no other, and leaves its arguments as they were."""
+    """A replay answers for the fields that its delta touched and for no other, and leaves its arguments as they
+    were."""
     fields = {name: CODEC.encode(name, value) for name, value in current.items()}
     loaded = {name: CODEC.encode(name, value) for name, value in base.items()}
     before, after = CODEC.encode("b", []), CODEC.encode("b", mine)
@@ -408,4 +416,6 @@ def test_paths_name_what_was_overruled() -> None:
     assert sorted(merge(base, mine, theirs)[1]) == ["f.5", "f.address.city", "f.address.lines", "f.n"]
     fields = {name: CODEC.encode("", 9) for name in ("a", "b", "c")}
     ops: dict[str, tuple[Op, ...]] = {"a": (Assign(CODEC.encode("", 1)),), "b": (Unset(),), "c": (Assign(fields["c"]),)}
-    assert replay(CODEC, fields, Delta({}, ops, {})) == Merged({"a": CODEC.encode("", 1), "b": None, "c": fields["c"]}, ("a", "b"))
+    assert replay(CODEC, fields, Delta({}, ops, {})) == Merged(
+        {"a": CODEC.encode("", 1), "b": None, "c": fields["c"]}, ("a", "b")
+    )

@@ -20,8 +20,8 @@ TIMES = st.floats(0, 10_000).map(lambda passed: NOW + passed)
 
 @given(st.floats(1, 5000), st.floats(1, 5000), TIMES)
 def test_a_session_dies_between_its_timeout_and_an_interval_more(idle: float, lasts: float, now: float) -> None:
-    """Without a recorded touch a session lives through its idle timeout and is dead a touch interval later; however active, it
-    is dead at the end of its absolute timeout."""
+    """Without a recorded touch a session lives through its idle timeout and is dead a touch interval later; however
+    active, it is dead at the end of its absolute timeout."""
     record = new_record(idle=idle, lasts=lasts)
     if now < NOW + record.idle_timeout and now < NOW + lasts:
         assert not is_over(record, now)
@@ -32,8 +32,8 @@ def test_a_session_dies_between_its_timeout_and_an_interval_more(idle: float, la
 
 @given(st.lists(st.floats(0, 300), max_size=30))
 def test_recorded_activity_is_never_more_than_an_interval_late(gaps: list[float]) -> None:
-    """When each activity is recorded if a touch is due, a visitor who was away for less than the idle timeout is never turned
-    away, and one who was away for the timeout and an interval always is."""
+    """When each activity is recorded if a touch is due, a visitor who was away for less than the idle timeout is never
+    turned away, and one who was away for the timeout and an interval always is."""
     record, now = new_record(idle=330, lasts=1e9), NOW  # 297 s, and 33 s between touches
     for gap in gaps:
         now += gap
@@ -63,7 +63,7 @@ def test_a_late_touch_takes_nothing_away() -> None:
     assert touched(touched(record, NOW + 5), NOW + 3).accessed_at == NOW + 5
 
 
-# --- Secrets -------------------------------------------------------------------------------------------------------
+# --- Secrets ---------------------------------------------------------------------------------------------------------
 
 OLD, NEW, NEWER, GUESS = (ids.digest(text) for text in ("old", "new", "newer", "guess"))
 
@@ -85,8 +85,8 @@ OLD, NEW, NEWER, GUESS = (ids.digest(text) for text in ("old", "new", "newer", "
     ],
 )
 def test_which_secret_was_shown(previous: Previous | None, digest: bytes, now: float, expected: str) -> None:
-    """The newest secret is good; one that was replaced for age is until 30 s after the new one was first seen; any other is
-    not."""
+    """The newest secret is good; one that was replaced for age is until 30 s after the new one was first seen; any
+    other is not."""
     assert shown(new_record(secret_digest=NEW, previous=previous), digest, now) == expected
 
 
@@ -103,8 +103,8 @@ def test_the_grace_begins_at_the_first_sight_of_the_new_secret() -> None:
 
 
 def test_a_rotation_is_due_by_age() -> None:
-    """A secret is to be replaced when it is as old as the configuration says; one that nobody has seen yet, when the grace
-    period has passed since it was made; never, where the configuration says so."""
+    """A secret is to be replaced when it is as old as the configuration says; one that nobody has seen yet, when the
+    grace period has passed since it was made; never, where the configuration says so."""
     record = new_record()
     assert not rotation_due(record, NOW + 1e9, None)
     assert not rotation_due(record, NOW + 3599, 3600)
@@ -116,7 +116,8 @@ def test_a_rotation_is_due_by_age() -> None:
 
 
 def test_a_rotation_for_age_keeps_what_may_be_on_its_way() -> None:
-    """After a rotation for age the secret that was shown goes on, and so does the newest, if it was another: at most two."""
+    """After a rotation for age the secret that was shown goes on, and so does the newest, if it was another: at most
+    two."""
     record = amend(new_record(secret_digest=OLD), _for_age(NEW, OLD), NOW, CONFIG)
     assert (record.secret_digest, record.rotated_at, record.previous) == (NEW, NOW, Previous((OLD,)))
     lost = amend(record, _for_age(NEWER, OLD), NOW + GRACE, CONFIG)
@@ -147,7 +148,7 @@ def test_any_other_rotation_ends_the_old_secrets_at_once(login: dict[str, Any], 
     assert [shown(record, digest, NOW) for digest in (OLD, NEW, NEWER)] == ["dead", "dead", "current"]
 
 
-# --- Amendments ----------------------------------------------------------------------------------------------------
+# --- Amendments ------------------------------------------------------------------------------------------------------
 
 
 def test_nothing_wanted_is_nothing_changed() -> None:
@@ -157,7 +158,8 @@ def test_nothing_wanted_is_nothing_changed() -> None:
 
 
 def test_a_login_begins_a_generation() -> None:
-    """A sign-in changes the user, begins a new generation, and starts the absolute timeout anew; a rotation does none of it."""
+    """A sign-in changes the user, begins a new generation, and starts the absolute timeout anew; a rotation does none
+    of it."""
     record = new_record(lasts=50)
     login = amend(record, Amendment(secret_digest=NEW, login=True, user_id="ada"), NOW + 10, CONFIG)
     assert (login.user_id, login.generation, login.authenticated_at) == ("ada", 1, NOW + 10)
@@ -167,10 +169,16 @@ def test_a_login_begins_a_generation() -> None:
 
 
 def test_timeouts_of_one_session() -> None:
-    """Timeouts of a session's own: the absolute one counts from its sign-in, and the touch interval follows the idle one."""
+    """Timeouts of a session's own: the absolute one counts from its sign-in, and the touch interval follows the idle
+    one."""
     record = new_record(authenticated_at=NOW - 100)
     changed = amend(record, Amendment(idle_timeout=50.0, absolute_timeout=500.0, persistent=True), NOW, CONFIG)
-    assert (changed.idle_timeout, changed.touch_interval, changed.ends_at, changed.persistent) == (50, 5, NOW + 400, True)
+    assert (changed.idle_timeout, changed.touch_interval, changed.ends_at, changed.persistent) == (
+        50,
+        5,
+        NOW + 400,
+        True,
+    )
     both = amend(record, Amendment(login=True, user_id="ada", absolute_timeout=500.0, persistent=False), NOW, CONFIG)
     assert (both.ends_at, both.persistent) == (NOW + 500, False)
 
@@ -192,12 +200,12 @@ def test_labels() -> None:
     assert amend(record, Amendment(persistent=True), NOW, CONFIG).label == "phone"
 
 
-# --- The guard -----------------------------------------------------------------------------------------------------
+# --- The guard -------------------------------------------------------------------------------------------------------
 
 
 def test_the_guard() -> None:
-    """May this commit pass? The whole table: no record; the commit itself, made before; another generation, or over; leased to
-    somebody else; another version. The first that applies is the answer."""
+    """May this commit pass? The whole table: no record; the commit itself, made before; another generation, or over;
+    leased to somebody else; another version. The first that applies is the answer."""
     base = new_record(fence=4)
     wanted = successor(base)
     assert guard(None, base, wanted, NOW) == Gone()

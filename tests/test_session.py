@@ -11,13 +11,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
-from values import VALUES, Basket, Point, shape
 
-from sojourn import DamagedRecord, Handle, Session, SessionClosed, SessionConfig, SessionManager, TooLarge, UnsupportedValue
+from sojourn import (
+    DamagedRecord,
+    Handle,
+    Session,
+    SessionClosed,
+    SessionConfig,
+    SessionManager,
+    TooLarge,
+    UnsupportedValue,
+)
 from sojourn.codec import Codec
 from sojourn.merge import replay
 from sojourn.session import Context
 from sojourn.testing import NOW, Clock, new_record
+from values import VALUES, Basket, Point, shape
 
 CODEC = Codec()
 NAMES = st.sampled_from(["a", "b", "c", "d"])
@@ -52,7 +61,7 @@ def committed(session: Session) -> dict[str, Any]:
     return {name: CODEC.decode(name, data) for name, data in fields.items()}
 
 
-# --- Reading -------------------------------------------------------------------------------------------------------
+# --- Reading ---------------------------------------------------------------------------------------------------------
 
 
 @given(st.dictionaries(st.text(max_size=5), VALUES, max_size=4))
@@ -60,13 +69,15 @@ def committed(session: Session) -> dict[str, Any]:
 def test_reading_marks_nothing_modified(values: dict[str, Any]) -> None:
     """Whatever the values, looking at all of them in every way there is leaves nothing to commit."""
     session = loaded(values)
-    assert {name: shape(value) for name, value in session.items()} == {name: shape(value) for name, value in values.items()}
+    assert {name: shape(value) for name, value in session.items()} == {
+        name: shape(value) for name, value in values.items()
+    }
     assert list(session) == list(values)
     assert len(session) == len(values)
     assert [shape(value) for value in session.values()] == [shape(value) for value in values.values()]
     assert all(name in session and session.has(name) for name in values)
     assert shape(session.to_dict()) == shape(values)
-    assert session == session.copy() if hasattr(session, "copy") else session == dict(session)
+    assert session == dict(session)
     assert repr(session)
     assert not session.modified
     assert session.delta() is None
@@ -124,7 +135,11 @@ def test_a_plain_dict_shares_nothing() -> None:
 def test_damage_is_reported_and_not_served() -> None:
     """A field that cannot be decoded raises `DamagedRecord`, which names the session; the others can be read."""
     session = Session(
-        Context(CODEC, SessionConfig(), lambda session: None), new_record(fields={"bad": b"\xc1", "good": b"\x01"}), "", NOW, "live"
+        Context(CODEC, SessionConfig(), lambda session: None),
+        new_record(fields={"bad": b"\xc1", "good": b"\x01"}),
+        "",
+        NOW,
+        "live",
     )
     with pytest.raises(DamagedRecord, match=f"{session.handle}.*'bad'"):
         session["bad"]
@@ -136,7 +151,8 @@ def test_it_tells_whether_anybody_looked() -> None:
     looks: list[Callable[[Session], Any]] = [
         lambda s: s["a"], lambda s: s.get("x"), lambda s: "x" in s, len, list, dict, bool, lambda s: s.keys() & {"a"},
         lambda s: s == {}, lambda s: s.has("x"), lambda s: s.set("x", 1), lambda s: s.delete("x"), lambda s: s.clear(),
-        lambda s: s.pop("x", None), lambda s: s.setdefault("x", 1), lambda s: s.update(x=1), lambda s: s.update("x", lambda v: v),
+        lambda s: s.pop("x", None), lambda s: s.setdefault("x", 1), lambda s: s.update(x=1),
+        lambda s: s.update("x", lambda v: v),
         lambda s: s.to_dict(), lambda s: s.handle, lambda s: s.session_id, lambda s: s.user_id, lambda s: s.label,
         lambda s: s.created_at, lambda s: s.authenticated_at, lambda s: s.last_accessed_at, lambda s: s.expires_at,
         lambda s: s.rotate(), lambda s: s.login("ada"), lambda s: s.end(), lambda s: s.set_timeouts(idle=5),
@@ -149,7 +165,7 @@ def test_it_tells_whether_anybody_looked() -> None:
         assert session.accessed
 
 
-# --- Changing ------------------------------------------------------------------------------------------------------
+# --- Changing --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -230,8 +246,8 @@ def test_an_update_is_applied_at_once() -> None:
 
 @pytest.mark.parametrize("name", ["items", "n", "missing"])
 def test_an_update_that_fails_changes_nothing(name: str) -> None:
-    """If the function of an update raises, or returns what cannot be kept, that is raised, and the session goes on as if
-    the update had not been asked for: other changes, before and after it, are committed."""
+    """If the function of an update raises, or returns what cannot be kept, that is raised, and the session goes on as
+    if the update had not been asked for: other changes, before and after it, are committed."""
     session = loaded({"items": [1], "n": 1})
     session["items"].append(2)
 
@@ -258,8 +274,8 @@ def test_update_takes_what_a_dict_takes() -> None:
 
 
 def test_what_cannot_be_kept_is_refused() -> None:
-    """What cannot be kept is refused when it is set, and where it was put into a value in place, when it is to be committed:
-    with its path, and the session goes on without it."""
+    """What cannot be kept is refused when it is set, and where it was put into a value in place, when it is to be
+    committed: with its path, and the session goes on without it."""
     session = loaded({"cart": {"items": [1]}})
     with pytest.raises(UnsupportedValue, match=r"^a: cannot store <object>"):
         session["a"] = object()
@@ -436,8 +452,8 @@ _USES: dict[str, Callable[[Session], Any]] = {
 @pytest.mark.parametrize("use", _USES)
 @pytest.mark.parametrize("over", ["close", "end"])
 def test_a_session_is_of_no_use_afterwards(over: str, use: str) -> None:
-    """After its block, its response, or its end, each use of a session object raises `SessionClosed`; nothing of it is left
-    to commit."""
+    """After its block, its response, or its end, each use of a session object raises `SessionClosed`; nothing of it is
+    left to commit."""
     session = loaded({"a": 1})
     getattr(session, over)()
     old = session.secret
@@ -448,7 +464,7 @@ def test_a_session_is_of_no_use_afterwards(over: str, use: str) -> None:
     assert (session.ended, session.closed) == (over == "end", over == "close")
 
 
-# --- Sequences of changes against a dict ---------------------------------------------------------------------------
+# --- Sequences of changes against a dict -----------------------------------------------------------------------------
 
 _CONTAINERS = st.one_of(
     st.lists(st.integers(0, 3), max_size=3),
@@ -474,8 +490,8 @@ def _updated(value: Any) -> Any:
 
 
 class SessionsAsDicts(RuleBasedStateMachine):
-    """Whatever is done to a session, it is like a dict, and what is saved is what the dict holds. Values that were handed
-    out go on being the session's after a save."""
+    """Whatever is done to a session, it is like a dict, and what is saved is what the dict holds. Values that were
+    handed out go on being the session's after a save."""
 
     aliases = Bundle("aliases")
 
@@ -599,8 +615,8 @@ class TestSavingAndGoingOn:
         assert self.manager.get_session(self.id) == {"cart": {"items": [0]}, "n": 0, "gone": {"x": 1}, "a": 1, "b": 2}
 
     def test_what_others_wrote_is_kept_when_an_alias_goes_on(self) -> None:
-        """A save merges what somebody else wrote; what is changed after it, in a value that was handed out before it, is
-        merged with that as well, and overwrites nothing."""
+        """A save merges what somebody else wrote; what is changed after it, in a value that was handed out before it,
+        is merged with that as well, and overwrites nothing."""
         with self.manager.session(self.id) as session:
             cart = session["cart"]
             cart["mine"] = {1}
@@ -611,7 +627,8 @@ class TestSavingAndGoingOn:
         assert self.manager.get_session(self.id)["cart"] == {"items": [0], "mine": {1}, "theirs": 1, "mine too": 2}
 
     def test_nothing_is_overwritten_unsaid_when_an_alias_goes_on(self) -> None:
-        """Where the same cannot be merged, as an item came before one that was appended here, it is told as overwritten."""
+        """Where the same cannot be merged, as an item came before one that was appended here, it is told as
+        overwritten."""
         told: list[Any] = []
         self.manager.add_listener(told.append, "overwritten")
         with self.manager.session(self.id) as session:
@@ -621,7 +638,9 @@ class TestSavingAndGoingOn:
             session.save()
             items.append("mine too")
         assert {"mine", "mine too"} < set(self.manager.get_session(self.id)["cart"]["items"])
-        assert "theirs" in self.manager.get_session(self.id)["cart"]["items"] or [change.reason for change in told] == ["cart.items"]
+        assert "theirs" in self.manager.get_session(self.id)["cart"]["items"] or [change.reason for change in told] == [
+            "cart.items"
+        ]
 
     def test_an_update_after_a_save_works_on_what_others_wrote(self) -> None:
         """The function of an update after a save gets what was committed, or is run again on it."""
@@ -635,7 +654,8 @@ class TestSavingAndGoingOn:
         assert sorted(map(str, saved["cart"]["items"])) == ["0", "mine", "theirs", "updated"]
 
     def test_a_deletion_by_another_is_not_undone_after_a_save(self) -> None:
-        """A field that another writer deleted stays deleted, though it was read here before the save and changed after."""
+        """A field that another writer deleted stays deleted, though it was read here before the save and changed
+        after."""
         with self.manager.session(self.id) as session:
             gone = session["gone"]
             session["n"] = 1

@@ -1,4 +1,5 @@
-"""Memory and SQLite, driven side by side against one dict: whatever is done, in whatever order, both are as the dict says."""
+"""Memory and SQLite, driven side by side against one dict: whatever is done, in whatever order, both are as the dict
+says."""
 
 from __future__ import annotations
 
@@ -15,12 +16,14 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
-from values import VALUES, shape
 
 from sojourn import Handle, SessionConfig, SessionGone, SessionManager, SessionNotFound, open_store
 from sojourn.testing import Clock
+from values import VALUES, shape
 
-CONFIG = SessionConfig(idle_timeout=1000, absolute_timeout=5000, touch_interval=50, max_sessions_per_user=3, deadline=10)
+CONFIG = SessionConfig(
+    idle_timeout=1000, absolute_timeout=5000, touch_interval=50, max_sessions_per_user=3, deadline=10
+)
 USERS = st.sampled_from(["ada", "bob"])
 NAMES = st.sampled_from("abc")
 CHOICES = st.integers(0, 9)

@@ -21,7 +21,7 @@ from sojourn import register
 @register
 class Colour(Enum):
     RED = "red"
-    CRIMSON = "red"
+    CRIMSON = "red"  # noqa: PIE796 - an alias
     PAIR = ("not", "plain")
 
 
@@ -142,8 +142,8 @@ VALUES = st.recursive(
 
 
 def shape(value: Any) -> Any:
-    """A description of a value that is equal only for values of the same types all the way down: 1, 1.0 and True differ, as
-    do 0.0 and -0.0, and two NaN do not."""
+    """A description of a value that is equal only for values of the same types all the way down: 1, 1.0 and True
+    differ, as do 0.0 and -0.0, and two NaN do not."""
     kind = type(value)
     if kind is float:
         return (kind, struct.pack("d", value))

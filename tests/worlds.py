@@ -10,7 +10,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterable
-from typing import Any
+from typing import Any, Self
 
 from sojourn import AsyncSessionManager, SessionManager
 from sojourn.blocking import run
@@ -126,7 +126,7 @@ class Sessions:
         """``session.save()``, awaited or not."""
         await _settled(session.save())
 
-    async def __aenter__(self) -> Sessions:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -153,7 +153,7 @@ class _Block:
     async def __aenter__(self) -> Any:
         return self._block.__enter__()
 
-    async def __aexit__(self, *error: Any) -> Any:
+    async def __aexit__(self, *error: object) -> Any:
         return self._block.__exit__(*error)
 
 
@@ -163,7 +163,8 @@ async def _settled(result: Any) -> Any:
 
 class Through:
     """A store that passes everything on to another, counts the calls, and lets a test reach in: set ``before[name]`` or
-    ``after[name]`` to a function of the arguments, or a coroutine function; what it raises is the operation's failure."""
+    ``after[name]`` to a function of the arguments, or a coroutine function; what it raises is the operation's
+    failure."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
@@ -182,7 +183,9 @@ class Through:
     @property
     def writes(self) -> list[str]:
         """The calls so far that write."""
-        return [name for name in self.calls if name in ("create", "commit", "touch", "end", "end_matching", "purge_expired")]
+        return [
+            name for name in self.calls if name in ("create", "commit", "touch", "end", "end_matching", "purge_expired")
+        ]
 
     def __getattr__(self, name: str) -> Any:
         operation = getattr(self.store, name)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from base64 import urlsafe_b64encode
 from hashlib import sha256
-from os import urandom
+from secrets import token_bytes
 from typing import Final
 
 __all__ = ["Handle", "digest", "is_handle", "join", "mint", "mint_secret", "split"]
@@ -41,7 +41,7 @@ def mint(form: str = "{random}", now: float = 0.0) -> tuple[str, str]:
     ``form`` is the handle's: it must hold ``{random}``, which becomes 128 random bits in 22 characters, and may hold
     ``{timestamp}``, which becomes the whole seconds of ``now``.
     """
-    random = urlsafe_b64encode(urandom(_RANDOM_BYTES)).decode("ascii")
+    random = urlsafe_b64encode(token_bytes(_RANDOM_BYTES)).decode("ascii")
     handle, secret = random[:_HANDLE_LENGTH], random[_HANDLE_LENGTH : _HANDLE_LENGTH + _SECRET_LENGTH]
     if form != "{random}":
         handle = form.replace("{timestamp}", str(int(now))).replace("{random}", handle)

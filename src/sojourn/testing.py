@@ -18,7 +18,7 @@ contract, written once as a coroutine over the store's operations; it runs in th
 It needs no pytest: any runner that calls methods named ``test_...`` on a fresh instance will do. With pytest, call
 ``pytest.register_assert_rewrite("sojourn.testing")`` in a ``conftest.py`` to see values where an assertion fails.
 """
-# ruff: noqa: S101, PLR2004 - these are tests: they assert
+# ruff: noqa: S101 - these are tests: they assert
 
 from __future__ import annotations
 
@@ -83,9 +83,11 @@ def _version() -> bytes:
     return next(_number).to_bytes(VERSION_BYTES, "big")
 
 
-def new_record(*, at: float = NOW, handle: str = "", idle: float = 1000.0, lasts: float = 10_000.0, **given: Any) -> Record:
-    """A record of a session that was created at this time. `idle` seconds after its last activity it is over (a tenth of
-    them are the touch interval), and `lasts` seconds after its creation."""
+def new_record(
+    *, at: float = NOW, handle: str = "", idle: float = 1000.0, lasts: float = 10_000.0, **given: Any
+) -> Record:
+    """A record of a session that was created at this time. `idle` seconds after its last activity it is over (a tenth
+    of them are the touch interval), and `lasts` seconds after its creation."""
     fields: dict[str, bytes] = given.pop("fields", {"name": b"\xa3Ada"})
     whole = {
         "handle": handle or ids.mint()[0],
@@ -173,7 +175,7 @@ class StoreContract:
             raise errors[0]
         return [results[at] for at in range(len(begins))]
 
-    # --- What it says of itself ----------------------------------------------------------------------------------
+    # --- What it says of itself --------------------------------------------------------------------------------------
 
     @_proves
     async def test_it_serves_the_world_it_was_opened_for(self, store: Store) -> None:
@@ -227,7 +229,7 @@ class StoreContract:
                 pass
         assert not served
 
-    # --- load ------------------------------------------------------------------------------------------------------
+    # --- load --------------------------------------------------------------------------------------------------------
 
     @_proves
     async def test_an_unknown_handle_loads_as_none(self, store: Store) -> None:
@@ -289,7 +291,7 @@ class StoreContract:
         assert loaded.fields == fields
         assert loaded == record
 
-    # --- create ----------------------------------------------------------------------------------------------------
+    # --- create ------------------------------------------------------------------------------------------------------
 
     @_proves
     async def test_a_creation_is_told_as_a_fact(self, store: Store) -> None:
@@ -322,7 +324,7 @@ class StoreContract:
         assert (await store.stats()).sessions == 1
         assert _kinds((await store.changes(0, 100))[1]) == {"created": 1}
 
-    # --- commit ----------------------------------------------------------------------------------------------------
+    # --- commit ------------------------------------------------------------------------------------------------------
 
     @_proves
     async def test_a_commit_replaces_the_record(self, store: Store) -> None:
@@ -453,7 +455,9 @@ class StoreContract:
         await _create(store, record)
         for fence in (0, 3, 5):
             for told in ((), (facts.overwritten(record, "n", NOW),)):
-                outcome = await store.commit(record, successor(record, fields={"n": b"\x01"}), NOW, fence=fence, facts=told)
+                outcome = await store.commit(
+                    record, successor(record, fields={"n": b"\x01"}), NOW, fence=fence, facts=told
+                )
                 assert outcome == Leased(record)
         wanted = successor(record, fields={"n": b"\x02"})
         assert isinstance(await store.commit(record, wanted, NOW, fence=4), Committed)
@@ -487,8 +491,8 @@ class StoreContract:
 
     @_proves
     async def test_every_answer_is_the_guards(self, store: Store) -> None:
-        """A store answers as `sojourn.policy.guard`, in its order, whatever comes together: a repeat, an older generation, a
-        deadline passed, a lease, an older version."""
+        """A store answers as `sojourn.policy.guard`, in its order, whatever comes together: a repeat, an older
+        generation, a deadline passed, a lease, an older version."""
         cases = product((False, True), (0, 1), (50_000.0, 0.0), (0.0, 10.0), (0, 1, 2), (False, True), (False, True))
         for repeat, generation, ago, lease, fence, stale, telling in cases:
             base = new_record(at=NOW - ago, fence=1, leased_until=NOW + lease if lease else 0.0)
@@ -554,7 +558,13 @@ class StoreContract:
         records = [new_record(idle=100) for _ in range(5)]
         await _create(store, *records)
         later = {"idle_timeout": 90_000.0, "ends_at": NOW + 90_000}
-        changes: list[dict[str, Any]] = [later, {"touch_interval": 900.0}, {"idle_timeout": 20.0}, {"ends_at": NOW + 50}, {}]
+        changes: list[dict[str, Any]] = [
+            later,
+            {"touch_interval": 900.0},
+            {"idle_timeout": 20.0},
+            {"ends_at": NOW + 50},
+            {},
+        ]
         for record, change in zip(records, changes, strict=True):
             assert isinstance(await store.commit(record, successor(record, **change), NOW), Committed)
         longer, wider, shorter, sooner, same = (record.handle for record in records)
@@ -567,7 +577,7 @@ class StoreContract:
         assert await store.touch(longer, 0, NOW + 991, NOW + 991)
         assert not await store.touch(wider, 0, NOW + 991, NOW + 991)
 
-    # --- touch -----------------------------------------------------------------------------------------------------
+    # --- touch -------------------------------------------------------------------------------------------------------
 
     @_proves
     async def test_a_touch_records_activity(self, store: Store) -> None:
@@ -613,12 +623,12 @@ class StoreContract:
         assert not await store.touch(record.handle, 0, NOW + 1000, NOW + 1000)
         assert len(await store.purge_expired(NOW + 1002, 10)) == 1
 
-    # --- end -------------------------------------------------------------------------------------------------------
+    # --- end ---------------------------------------------------------------------------------------------------------
 
     @_proves
     async def test_an_end_deletes_the_records_and_tells_why(self, store: Store) -> None:
-        """`end` deletes these records and no others. The facts carry the reason, the user and the time; a session that had
-        run out by itself is told as expired."""
+        """`end` deletes these records and no others. The facts carry the reason, the user and the time; a session that
+        had run out by itself is told as expired."""
         kept, dead = new_record(), new_record(at=NOW - 50_000, user_id="bob")
         ada, nobody = new_record(user_id="ada"), new_record()
         await _create(store, kept, dead, ada, nobody)
@@ -663,10 +673,14 @@ class StoreContract:
 
     @_proves
     async def test_all_that_match_end(self, store: Store) -> None:
-        """`end_matching` ends the sessions of a user, or those without activity since a time (that time included), or both,
-        or all; never the one that is kept; and none that does not match."""
+        """`end_matching` ends the sessions of a user, or those without activity since a time (that time included), or
+        both, or all; never the one that is kept; and none that does not match."""
         idle_for = {"now": 0, "a while": 100, "long": 200}
-        records = {(user, idle): new_record(at=NOW - ago, user_id=user) for user in ("ada", "bob", None) for idle, ago in idle_for.items()}
+        records = {
+            (user, idle): new_record(at=NOW - ago, user_id=user)
+            for user in ("ada", "bob", None)
+            for idle, ago in idle_for.items()
+        }
         await _create(store, *records.values())
 
         async def ends(**matching: Any) -> set[Any]:
@@ -692,12 +706,16 @@ class StoreContract:
         live, dead = new_record(user_id="ada"), new_record(at=NOW - 50_000, user_id="ada")
         await _create(store, live, dead)
         told = await store.end_matching(NOW, user_id="ada")
-        assert {(change.handle, change.reason) for change in told} == {(live.handle, "revoked"), (dead.handle, "expired")}
+        assert {(change.handle, change.reason) for change in told} == {
+            (live.handle, "revoked"),
+            (dead.handle, "expired"),
+        }
         assert set((await store.changes(0, 10))[1][2:]) == set(told)
 
     @_proves
     async def test_nothing_that_matched_is_alive_afterwards(self, store: Store) -> None:
-        """`end_matching` is one step: whoever commits to a session of the user at the same time, it is gone afterwards."""
+        """`end_matching` is one step: whoever commits to a session of the user at the same time, it is gone
+        afterwards."""
         records = [new_record(user_id="ada") for _ in range(8)]
         await _create(store, *records)
 
@@ -718,7 +736,7 @@ class StoreContract:
         assert await _of_user(store, "ada") == set()
         assert [await store.load(record.handle) for record in records] == [None] * 8
 
-    # --- summaries -------------------------------------------------------------------------------------------------
+    # --- summaries ---------------------------------------------------------------------------------------------------
 
     @_proves
     async def test_summaries_show_the_living_in_order(self, store: Store) -> None:
@@ -738,7 +756,9 @@ class StoreContract:
         """At most `limit` summaries, and those after `after`: page by page each live session comes once."""
         alphabet = "-09AZ_az"  # in the order of their codes, which is the order of handles
         records = [new_record(handle=f"{letter}{'x' * 21}", user_id="ada") for letter in alphabet]
-        await _create(store, *records, new_record(at=NOW - 50_000, handle="M" * 22), new_record(user_id="bob", handle="N" * 22))
+        await _create(
+            store, *records, new_record(at=NOW - 50_000, handle="M" * 22), new_record(user_id="bob", handle="N" * 22)
+        )
         for user_id, expected in (("ada", 8), (None, 9)):
             found: list[str] = []
             while page := await store.summaries(NOW, user_id=user_id, after=found[-1] if found else "", limit=3):
@@ -758,12 +778,12 @@ class StoreContract:
         assert await _of_user(store, "nobody") == set()
         assert await _live(store, NOW) == {ada.handle, bob.handle, nobody.handle}
 
-    # --- purge_expired ---------------------------------------------------------------------------------------------
+    # --- purge_expired -----------------------------------------------------------------------------------------------
 
     @_proves
     async def test_a_purge_removes_the_dead_only(self, store: Store) -> None:
-        """`purge_expired` deletes records that have been dead for a second, tells each as expired, and leaves the living,
-        up to the very moment of their deadline."""
+        """`purge_expired` deletes records that have been dead for a second, tells each as expired, and leaves the
+        living, up to the very moment of their deadline."""
         idled, finished, living = new_record(idle=100, user_id="ada"), new_record(lasts=100), new_record(idle=200)
         await _create(store, idled, finished, living)
         assert await store.purge_expired(NOW + 99.9, 10) == ()
@@ -797,7 +817,7 @@ class StoreContract:
         handles = Counter(change.handle for page in told for change in page)
         assert handles == {record.handle: 1 for record in dead}
 
-    # --- Caps ------------------------------------------------------------------------------------------------------
+    # --- Caps --------------------------------------------------------------------------------------------------------
 
     @_proves
     async def test_at_the_cap_of_a_user_the_oldest_is_evicted(self, store: Store) -> None:
@@ -819,8 +839,8 @@ class StoreContract:
 
     @_proves
     async def test_at_the_cap_of_a_user_a_creation_can_be_refused(self, store: Store) -> None:
-        """With the rule to refuse, a creation past the user's cap is refused and writes nothing; a repeat of one that was
-        made is not."""
+        """With the rule to refuse, a creation past the user's cap is refused and writes nothing; a repeat of one that
+        was made is not."""
         cap = Cap(per_user=1, refuse=True)
         first, second, visitor = new_record(user_id="ada"), new_record(user_id="ada"), new_record()
         assert isinstance(await store.create(first, NOW, cap), Committed)
@@ -842,8 +862,8 @@ class StoreContract:
 
     @_proves
     async def test_a_cap_holds_for_sign_in(self, store: Store) -> None:
-        """A commit that changes the user is held to the cap of the new user, and evicts or is refused; one that keeps the
-        user is not."""
+        """A commit that changes the user is held to the cap of the new user, and evicts or is refused; one that keeps
+        the user is not."""
         older, newer = new_record(user_id="ada", at=NOW - 9), new_record(user_id="ada", at=NOW - 5)
         visitor = new_record()
         await _create(store, older, newer, visitor)
@@ -885,8 +905,8 @@ class StoreContract:
 
     @_proves
     async def test_at_the_cap_of_the_store_the_least_recently_used_is_evicted(self, store: Store) -> None:
-        """A creation past the store's cap evicts the session whose last activity is the longest ago: touches and commits
-        count as activity, for sessions that were there before the cap as well."""
+        """A creation past the store's cap evicts the session whose last activity is the longest ago: touches and
+        commits count as activity, for sessions that were there before the cap as well."""
         first, second, third = (new_record(at=NOW - ago) for ago in (30, 20, 10))
         await _create(store, first, second, third)
         await store.touch(first.handle, 0, NOW, NOW)
@@ -921,7 +941,7 @@ class StoreContract:
         assert await store.load(living.handle) == living
         assert await store.load(dead.handle) is None
 
-    # --- changes ---------------------------------------------------------------------------------------------------
+    # --- changes -----------------------------------------------------------------------------------------------------
 
     @_proves
     async def test_facts_are_kept_in_order(self, store: Store) -> None:
@@ -956,7 +976,7 @@ class StoreContract:
             found += page[1]
         assert Counter(change.id for change in found) == {facts.created(record, NOW).id: 1 for record in records}
 
-    # --- What records may hold -------------------------------------------------------------------------------------
+    # --- What records may hold ---------------------------------------------------------------------------------------
 
     @_proves
     async def test_a_record_may_be_large(self, store: Store) -> None:
@@ -982,10 +1002,14 @@ class StoreContract:
     async def test_any_text_is_kept_apart(self, store: Store) -> None:
         """Users, labels and names of fields may be any Unicode text; what differs at all is not the same."""
         texts = [
-            "a", "A", "a\0", "a\0b", "a ", " a", "", "\0", "é", "e\u0301", "ﬀ", "ff", "K", "\u212a", "日本語", "🦉", "\U0010ffff",
-            "'", '"', "'; DROP TABLE session; --", "%", "_", "*", "\\", "\n", "1", "01", "1.0", "1e0", "NULL", "null", "x" * 5000,
+            "a", "A", "a\0", "a\0b", "a ", " a", "", "\0", "é", "e\u0301", "ﬀ", "ff", "K", "\u212a", "日本語",
+            "🦉", "\U0010ffff",
+            "'", '"', "'; DROP TABLE session; --", "%", "_", "*", "\\", "\n", "1", "01", "1.0", "1e0", "NULL",
+            "null", "x" * 5000,
         ]  # fmt: skip
-        records = [new_record(user_id=text, label=text, fields={text: b"\x01", "own": quote(text).encode()}) for text in texts]
+        records = [
+            new_record(user_id=text, label=text, fields={text: b"\x01", "own": quote(text).encode()}) for text in texts
+        ]
         await _create(store, *records)
         for text, record in zip(texts, records, strict=True):
             assert await store.load(record.handle) == record
@@ -1018,8 +1042,8 @@ class DurableStoreContract(StoreContract):
 
     @_proves
     async def test_what_was_acknowledged_is_there_after_reopening(self, store: Store) -> None:
-        """Records, activity, ends and facts are there when the store is closed and opened anew; facts keep their ids and
-        their positions."""
+        """Records, activity, ends and facts are there when the store is closed and opened anew; facts keep their ids
+        and their positions."""
         kept, ended = new_record(user_id="ada"), new_record(user_id="ada")
         await _create(store, kept, ended)
         wanted = successor(kept, fields={"n": b"\x01"})
@@ -1043,8 +1067,8 @@ class DurableStoreContract(StoreContract):
 
     @_proves
     async def test_two_that_are_open_on_one_place_see_each_other(self, store: Store) -> None:
-        """What one has acknowledged the other sees at once; a commit made from an older version is a conflict wherever the
-        newer one was made."""
+        """What one has acknowledged the other sees at once; a commit made from an older version is a conflict wherever
+        the newer one was made."""
         other = self.open()
         try:
             record = new_record()

@@ -68,16 +68,14 @@ def test_an_outage_does_not_concern_who_has_no_session(visitor: Visitor) -> None
 
 
 class _Body:
-    """A body that brings the store back when it is closed."""
+    """A body that brings the store back."""
 
     def __init__(self, failing: dict[str, bool]) -> None:
         self._failing = failing
 
     def __iter__(self) -> Iterator[bytes]:
-        yield b"part"
-
-    def close(self) -> None:
         self._failing["on"] = False
+        yield b"part"
 
 
 _WRITES: dict[str, tuple[str, Callable[[Any], Any]]] = {

@@ -136,7 +136,7 @@ def test_processes_count_exactly(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/sessions.db"
     with SessionManager(url) as sessions:
         session_id = sessions.create_session()
-        with children(PROCESSES, "count", url, session_id, 50) as counters:
+        with children(PROCESSES, "count_up", url, session_id, 50) as counters:
             _say_to_all(counters)
             returned = [json.loads(child.hear()) for child in counters]
         assert sorted(chain.from_iterable(returned)) == list(range(1, PROCESSES * 50 + 1))

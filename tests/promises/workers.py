@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import count
 
 from writing import WRITINGS, add_one
 
 from sojourn import SessionConfig, SessionManager, SojournError
+from sojourn.stores import sqlite_file
 
 PATIENT = SessionConfig(deadline=10)
 
@@ -44,7 +47,7 @@ def write(url: str, session_id: str, name: str, turns: str, writer: str) -> None
             hear()
 
 
-def count(url: str, session_id: str, times: str, _number: str) -> None:
+def count_up(url: str, session_id: str, times: str, _number: str) -> None:
     """Count as fast as possible; say which values were returned."""
     with SessionManager(url, config=PATIENT) as sessions:
         ready()
@@ -76,7 +79,41 @@ def hammer(url: str, session_id: str, threads: str, seconds: str, _number: str) 
     say(json.dumps(sum(told, Counter())))
 
 
-JOBS: dict[str, Callable[..., None]] = {job.__name__: job for job in (write, count, hammer)}
+def reborn(url: str, *session_ids: str) -> None:
+    """Bear, for each line, a process that writes until it is killed, and say when it is dead. It is forked, as that is
+    quick; nothing of the store is open here."""
+    sqlite_file._CHECKPOINT_AFTER = 128 * 1024  # so that some die in the midst of a checkpoint
+    say("ready")
+    while hear():
+        child = os.fork()
+        if not child:
+            write_until_killed(url, session_ids)
+        os.waitpid(child, 0)
+        say("dead")
+
+
+def write_until_killed(url: str, session_ids: Sequence[str]) -> None:
+    """Write to each session from a thread of its own: the same number in several places. Say each write that was
+    acknowledged."""
+    signal.alarm(60)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    with SessionManager(url, config=PATIENT) as sessions:
+
+        def work(which: int, session_id: str) -> None:
+            for number in count(1):
+                with sessions.session(session_id) as session:
+                    session["number"] = number
+                    session["block"] = number.to_bytes(4, "big") * 1000
+                    session["log"].append(number)
+                os.write(1, f"{which} {number}\n".encode())
+
+        say(f"pid {os.getpid()}")
+        for which, session_id in enumerate(session_ids[1:], 1):
+            threading.Thread(target=work, args=(which, session_id), daemon=True).start()
+        work(0, session_ids[0])
+
+
+JOBS: dict[str, Callable[..., None]] = {job.__name__: job for job in (write, count_up, hammer, reborn)}
 
 if __name__ == "__main__":
     signal.alarm(60)

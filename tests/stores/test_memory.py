@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from worlds import BLOCKING
 
 from sojourn import ConfigurationError, SessionConfig, open_store
 from sojourn.store import Store, World
 from sojourn.stores.memory import MemoryStore
 from sojourn.testing import NOW, StoreContract, new_record
+from worlds import BLOCKING
 
 
 class MemoryContract(StoreContract):
