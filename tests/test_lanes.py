@@ -43,8 +43,7 @@ def increment(value: int | None) -> int:
 
 def followers(sessions: Sessions) -> int:
     """How many wait in the lane of the only session."""
-    leaders = list(sessions.engine._lanes._lanes.values())
-    return sum(len(leader.followers or ()) for leader in leaders)
+    return sum(len(leader.followers or ()) for leader in list(sessions.leaders.values()))
 
 
 def held(world: World, sessions: Sessions, waiters: int, commits: int = 1) -> Callable[..., Any]:
@@ -85,7 +84,7 @@ async def test_two_hundred_writers_take_two_commits(world: World) -> None:
     assert sorted(saved.pop("items")) == list(range(200))
     assert saved == {"n": 200} | {f"field {number}": number for number in range(200)}
     assert store.calls.count("commit") == 2
-    assert sessions.engine._lanes._lanes == {}
+    assert sessions.leaders == {}
 
 
 async def test_writers_of_other_sessions_do_not_wait(world: World) -> None:
@@ -132,7 +131,7 @@ async def test_who_cannot_be_served_fails_alone(world: World) -> None:
         return "x" * 5_000 if runs["grow"] > 1 else "x"
 
     async def write(name: str, function: Callable[[Any], Any], *, leads: bool = False) -> None:
-        await world.until(lambda: leads or sessions.engine._lanes._lanes)
+        await world.until(lambda: leads or sessions.leaders)
         await sessions.update(session_id, name, function)
 
     results = await world.together(
@@ -172,7 +171,7 @@ async def test_a_login_in_a_batch_cuts_off_those_behind_it(world: World) -> None
                 session.login("ada")
             order.append(name)
             await world.until(lambda: len(order) == 4)  # all are loaded
-            await world.until(lambda: names.index(name) <= followers(sessions) + len(sessions.engine._lanes._lanes))
+            await world.until(lambda: names.index(name) <= followers(sessions) + len(sessions.leaders))
 
     store.before["commit"] = held(world, sessions, 3)
     results = await world.together([lambda n=name: write(n) for name in names])
@@ -314,7 +313,7 @@ async def test_a_failure_reaches_each_who_waits(world: World, error: Exception) 
         assert {result.retry_after for result in results} == {10}
         assert len({id(result) for result in results}) >= 9
     store.before.clear()
-    assert sessions.engine._lanes._lanes == {}
+    assert sessions.leaders == {}
     assert await sessions.update(session_id, "n", increment) == 1
 
 
@@ -360,7 +359,7 @@ async def test_who_waits_past_the_deadline_writes_nothing(world: World) -> None:
     await world.together([write] * 5)
     assert results == [ConflictError] * 4 + [1]
     assert await sessions.update(session_id, "n", increment) == 2
-    assert sessions.engine._lanes._lanes == {}
+    assert sessions.leaders == {}
 
 
 async def test_who_is_under_way_when_time_is_up_is_told_so(world: World) -> None:
@@ -444,9 +443,9 @@ async def _cancel_at(moment: int, cancelled: set[int], lands: str) -> bool:
         await asyncio.sleep(0)  # what was begun is finished
     saved = await manager.get_session(session_id)
     assert saved is not None
-    assert lanes_of(manager) == {}
+    assert manager._lanes._lanes == {}
     made = Counter(saved["items"])
-    assert made == {number: 1 for number in made}, f"made twice at {moment}: {made}"
+    assert made == dict.fromkeys(made, 1), f"made twice at {moment}: {made}"
     assert saved["n"] == len(made)
     assert {number for number, result in enumerate(results) if result is None} <= set(made)
     assert {number for number, result in enumerate(results) if result is not None} <= cancelled

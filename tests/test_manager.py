@@ -434,15 +434,9 @@ async def test_update_works_on_what_is_there_when_it_commits(sessions: Sessions)
         if store.calls.count("commit") == 1:
             await elsewhere.update(session_id, "n", lambda n: n + 10)
 
-    elsewhere = _like(sessions)
+    elsewhere = sessions.twin()
     store.before["commit"] = overtake
     assert await sessions.update(session_id, "n", increment) == 11
-
-
-def _like(sessions: Sessions) -> Sessions:
-    """Another manager on the same store, as another process would have it."""
-    make = type(sessions.manager)
-    return Sessions(make(store_of(sessions), config=sessions.config, clock=sessions.engine._clock))
 
 
 async def test_what_a_function_raises_comes_out(sessions: Sessions) -> None:
@@ -469,7 +463,7 @@ async def test_a_transaction_is_run_again_when_others_were_there(sessions: Sessi
     """A transaction commits only if the session is as it was loaded; else its function runs again on what is there, on
     a new session object. It returns what the function returned."""
     session_id = await sessions.create_session(data={"a": 10, "b": 0})
-    store, elsewhere = store_of(sessions), _like(sessions)
+    store, elsewhere = store_of(sessions), sessions.twin()
     seen: list[Any] = []
 
     async def overtake(*_: Any, **__: Any) -> None:
@@ -526,7 +520,7 @@ async def test_a_transaction_gives_up_at_the_deadline(opens: Opens) -> None:
     written."""
     sessions = opens(deadline=0.1)
     session_id = await sessions.create_session(data={"n": 0})
-    elsewhere = _like(sessions)
+    elsewhere = sessions.twin()
     store_of(sessions).before["commit"] = _except_nested(
         lambda *_, **__: elsewhere.update(session_id, "other", increment)
     )

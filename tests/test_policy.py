@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sojourn import SessionConfig, ids
+from sojourn import SessionConfig, TooLarge, ids, policy
 from sojourn.policy import GRACE, amend, guard, is_over, rotation_due, settling_due, shown, touch_due, touched
 from sojourn.record import Amendment, Committed, Conflict, Gone, Leased, Previous, replace
 from sojourn.testing import NOW, new_record, successor
@@ -231,3 +231,15 @@ def test_a_touch_is_no_conflict() -> None:
     """What differs in its last activity alone has the same version."""
     base = new_record()
     assert guard(touched(base, NOW + 5), base, successor(base), NOW + 5) is None
+
+
+def test_a_large_field_is_refused() -> None:
+    """A field past ``max_field_bytes`` is refused with both sizes, and so is a session past ``max_session_bytes``; one of
+    just that size is not."""
+    config = SessionConfig(max_field_bytes=100, max_session_bytes=150)
+    policy.check_sizes({"a": b"x" * 100, "gone": None}, 150, config)
+    with pytest.raises(TooLarge, match=r"'a' takes 101 bytes and max_field_bytes allows 100") as caught:
+        policy.check_sizes({"a": b"x" * 101}, 101, config)
+    assert (caught.value.size, caught.value.limit) == (101, 100)
+    with pytest.raises(TooLarge, match="the session takes 151 bytes and max_session_bytes allows 150"):
+        policy.check_sizes({}, 151, config)

@@ -333,18 +333,6 @@ def test_a_label_is_unicode_text() -> None:
     assert not session.modified
 
 
-def test_a_large_field_is_refused() -> None:
-    """A field past ``max_field_bytes`` is refused when it is to be committed, with both sizes; one of just that size is
-    not."""
-    session = loaded({}, config=SessionConfig(max_field_bytes=100))
-    session["a"] = b"x" * 98
-    assert session.delta() is not None
-    session["a"] = b"x" * 99
-    with pytest.raises(TooLarge, match=r"'a' takes 101 bytes and max_field_bytes allows 100") as caught:
-        session.delta()
-    assert (caught.value.size, caught.value.limit) == (101, 100)
-
-
 # --- What it is, and what it can be asked for ------------------------------------------------------------------------
 
 

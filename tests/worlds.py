@@ -14,7 +14,8 @@ from typing import Any, Self
 
 from sojourn import AsyncSessionManager, SessionManager
 from sojourn.blocking import run
-from sojourn.manager import AsyncSessionManager as Engine
+from sojourn.engine import Engine
+from sojourn.lanes import Job
 from sojourn.store import Store
 
 
@@ -57,7 +58,7 @@ class _Blocking(World):
         return run(body)
 
     def sessions(self, store: str | Store = "memory://", **settings: Any) -> Sessions:
-        return Sessions(SessionManager(store, **settings))
+        return Sessions(SessionManager(store, **settings), settings)
 
     async def together(self, operations: Iterable[Callable[[], Coroutine[Any, Any, Any]]]) -> list[Any]:
         begins = list(operations)
@@ -90,7 +91,7 @@ class _Async(World):
         return asyncio.run(asyncio.wait_for(body, 60))
 
     def sessions(self, store: str | Store = "memory://", **settings: Any) -> Sessions:
-        return Sessions(AsyncSessionManager(store, **settings))
+        return Sessions(AsyncSessionManager(store, **settings), settings)
 
     async def together(self, operations: Iterable[Callable[[], Coroutine[Any, Any, Any]]]) -> list[Any]:
         return await asyncio.gather(*(operation() for operation in operations), return_exceptions=True)
@@ -108,13 +109,23 @@ class Sessions:
 
     _PLAIN = frozenset({"add_listener", "config", "counts", "store"})
 
-    def __init__(self, manager: SessionManager | AsyncSessionManager) -> None:
+    def __init__(self, manager: SessionManager | AsyncSessionManager, settings: dict[str, Any]) -> None:
         self.manager = manager
+        self._settings = settings
+
+    def twin(self) -> Sessions:
+        """Another manager on the same store, as another process would have it."""
+        return Sessions(type(self.manager)(self.manager.store, **self._settings), self._settings)
 
     @property
     def engine(self) -> Engine:
         """The operations beneath, for what adapters do."""
         return getattr(self.manager, "engine", self.manager)
+
+    @property
+    def leaders(self) -> dict[str, Job]:
+        """Who commits now, by session, and who waits behind them: for tests of how commits meet."""
+        return self.engine._lanes._lanes
 
     def session(self, session_id: str) -> Any:
         return self._block(self.manager.session(session_id))

@@ -238,7 +238,7 @@ class SessionBlock:
 
     def __enter__(self) -> Session:
         self._session = session = run(self._engine.begin(self._id))
-        if session.is_new:
+        if not session.stored:
             raise SessionNotFound
         return cast(Session, session)
 

@@ -20,12 +20,13 @@ _LOOPBACK_NAMES: Final = frozenset({"localhost", "testserver"})  # the second is
 
 def read_cookies(headers: Iterable[str], config: CookieConfig) -> list[str]:
     """The values of our cookie in these ``Cookie`` headers, without repeats. More than one means that somebody planted a
-    cookie beside ours, and none of them can be trusted. The comparison is exact: nothing is unquoted or decoded."""
+    cookie beside ours, and none of them can be trusted. The comparison is exact: nothing is unquoted or decoded, and only
+    spaces and tabs are white space, or a name behind other white space, which no prefix protects, would pass for ours."""
     name = config.full_name + "="
     found: list[str] = []
     for header in headers:
         if name in header:
-            pairs = (pair.strip() for pair in header.split(";"))
+            pairs = (pair.strip(" \t") for pair in header.split(";"))
             found += [pair[len(name) :] for pair in pairs if pair.startswith(name)]
     return found if len(found) < 2 else list(dict.fromkeys(found))
 

@@ -105,12 +105,12 @@ class Engine:
     async def open(self, session_id: str) -> BaseSession | None:
         """Load a session; None if it is unknown, malformed, ended or expired."""
         session = await self.begin(session_id)
-        return None if session.is_new else session
+        return session if session.stored else None
 
     async def require(self, session_id: str) -> BaseSession:
         """Load a session; `SessionNotFound` if there is none."""
         session = await self.begin(session_id)
-        if session.is_new:
+        if not session.stored:
             raise SessionNotFound
         return session
 
@@ -154,6 +154,7 @@ class Engine:
         delta, amendment = session.delta(), session.amendment
         done = await self._carry_out(session, delta, amendment)
         action = cookie_action(session, done)
+        session.unsent = False
         if not session.ended:
             session.rebase(delta, amendment)
         return done, action
@@ -163,11 +164,10 @@ class Engine:
         delta, amendment = session.delta(), session.amendment
         if delta is None and amendment is None:
             return
-        if session.is_new:
-            await self._create(session, delta, amendment)
-        else:
-            session.committed(await self._lanes.commit(self._job(session, delta, amendment)))
-        session.rebase(delta, amendment)
+        done = await self._carry_out(session, delta, amendment)
+        if done != "nothing":
+            session.unsent = session.unsent or cookie_action(session, done) == "set"
+            session.rebase(delta, amendment)
 
     async def acquire(self, session_id: str, wait: float, hold: float) -> BaseSession:
         """Load a session and take its lease."""

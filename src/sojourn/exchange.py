@@ -6,12 +6,13 @@ which cookie are decided elsewhere (`sojourn.engine`, `sojourn.lifecycle`, `sojo
     begin    before the application runs
     commit   before the first byte of the response: the headers to add
     finish   when the application has returned: what a streaming body or a background task changed since
+
+In between, `start_over` is for frameworks in which emptying a session means to begin another.
 """
 
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Iterable
 from typing import Final
 
@@ -22,6 +23,7 @@ from .config import CookieConfig
 from .cookie import clear_cookie, is_loopback, read_cookies, set_cookie
 from .engine import Engine
 from .errors import ConfigurationError, ConflictError, SessionGone, SojournError, StoreError, StoreUnavailable
+from .ids import Handle
 from .session import BaseSession
 
 __all__ = ["ANSWERED", "Answer", "Exchange", "answer_for", "with_privacy"]
@@ -46,6 +48,7 @@ class Exchange:
         self._engine = engine
         self._kind = kind
         self._host = ""
+        self._former: Handle | None = None
         self.session: BaseSession
 
     async def begin(self, cookies: Iterable[str], host: str) -> BaseSession:
@@ -60,39 +63,64 @@ class Exchange:
             self.session = self._engine.refuse("", "repeated", kind=self._kind)
         return self.session
 
+    def start_over(self) -> None:
+        """The session object goes on empty: the session that it was ends at the commit, and what is put in from now on begins
+        another."""
+        if self.session.stored:
+            self._former = Handle(self.session.record.handle)
+        self.session.start_over(self._engine.new().record)
+
+    def forget(self) -> None:
+        """The application failed: nothing of what it changed is to be committed."""
+        self._former = None
+        self.session.discard()
+
     async def commit(self) -> Headers:
         """Carry out what the session asks for; the headers to add. Raises `StoreError` and `ConflictError` (see
         `answer_for`), and `UnsupportedValue` and `TooLarge`, which are the application's own. A session that ended
-        meanwhile is dropped: its response leaves the cookie alone."""
-        session, config = self.session, self._engine.config
+        meanwhile is dropped: its response leaves the cookie alone. If it raises, the changes are forgotten, so that the
+        application can respond with its own word about it."""
+        session, config = self.session, self._engine.config.cookie
         try:
+            if not session.untouched:
+                _check_transport(config, self._host)
+            if self._former is not None:
+                ended = await self._engine.store.end([self._former], "ended", self._engine.clock())
+                self._engine.tell(ended)
             _, action = await self._engine.finish_response(session)
         except SessionGone as gone:
             self._engine.counts["gone"] += 1
             log.info("session %s: %s", session.record.handle, gone)
             session.discard()
             return []
-        if action == "leave":
+        except Exception:
+            session.discard()
+            raise
+        if action == "leave" and self._former is None:
             return []
-        _check_transport(config.cookie, self._host)
-        if action == "clear":
-            return [("Set-Cookie", clear_cookie(config.cookie))]
+        if action != "set":
+            return [("Set-Cookie", clear_cookie(config))]
         record = session.record
-        lasts = record.ends_at - time.time() if record.persistent else None
-        return [("Set-Cookie", set_cookie(ids.join(record.handle, session.secret), config.cookie, lasts))]
+        lasts = record.ends_at - self._engine.clock() if record.persistent else None
+        return [("Set-Cookie", set_cookie(ids.join(record.handle, session.secret), config, lasts))]
 
     async def finish(self) -> None:
-        """Commit what changed since the response began, and close the session object. Raises nothing: there is nobody
-        left to tell, so what could not be kept is logged."""
+        """Commit what changed since the response began, and close the session object; nothing if it is closed already. Raises
+        nothing: there is nobody left to tell, so what could not be kept is logged."""
         session = self.session
+        if session.closed:
+            return
+        handle = session.record.handle
         try:
-            if session.is_new and not session.ended:
-                if session.delta() is not None:
-                    log.warning("a session was begun after its response had left: it was dropped, as no cookie could be set")
+            if not session.stored or session.rotated:
+                if session.modified:
+                    log.warning("session %s: its id was to change after the response had left: this was dropped", handle)
             elif session.ended or session.modified:
                 await self._engine.finish(session)
         except SojournError as error:
-            log.warning("session %s: what was changed after the response began was lost: %s", session.record.handle, error)
+            log.warning("session %s: what was changed after the response began was lost: %s", handle, error)
+        except Exception:  # a function that was handed to `update`, say
+            log.exception("session %s: what was changed after the response began was lost", handle)
         finally:
             session.close()
 
@@ -103,12 +131,12 @@ def with_privacy(headers: Headers, *, looked_at: bool, added: Headers) -> Header
     if not looked_at and not added:
         return headers
     vary = [value for name, value in headers if name.lower() == "vary"]
-    cache = [value for name, value in headers if name.lower() == "cache-control"]
+    cache = [part.strip().lower() for name, value in headers if name.lower() == "cache-control" for part in value.split(",")]
     result = headers
     if not any(part.strip().lower() in ("cookie", "*") for value in vary for part in value.split(",")):
         result = [(name, value) for name, value in result if name.lower() != "vary"]
         result.append(("Vary", ", ".join([*vary, "Cookie"])))
-    if not any(word in value.lower() for value in cache for word in ("no-store", "private")):
+    if "no-store" not in cache and "private" not in cache:
         result = [(name, value) for name, value in result if name.lower() != "cache-control"]
         result.append(("Cache-Control", "no-store"))
     return [*result, *added]

@@ -8,17 +8,21 @@ what with the cookie. The I/O is `sojourn.engine`'s, the headers are `sojourn.ex
     new, and something was put in       create        set
     changed                             commit        leave
     changed, with another secret        commit        set
+    "remember me", chosen or not        commit        set
     ended                               end           clear
     written under a superseded id       -             leave
 
 The last line: the client showed an id whose secret was replaced, so its newest cookie is one that this response must not
-overwrite. What was written is dropped, and told. Signing in is the exception: it is what the cookie is for.
+overwrite. What was written is dropped, and told. Signing in is the exception: it is what the cookie is for. For the same
+reason no cookie is set but with the newest secret of its session, as the commit left it. What `save` committed early counts
+at the end.
 """
 
 from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
+from . import ids
 from .record import Amendment, Delta
 from .session import BaseSession
 
@@ -35,8 +39,8 @@ CookieAction: TypeAlias = Literal["leave", "set", "clear"]
 def closing(session: BaseSession, delta: Delta | None, amendment: Amendment | None) -> Closing:
     """What a session object asks of the store, given what it changed."""
     if session.ended:
-        return "nothing" if session.is_new else "end"
-    if not session.is_new:
+        return "end" if session.stored else "nothing"
+    if session.stored:
         return "touch" if delta is None and amendment is None else "commit"
     login = amendment is not None and amendment.login
     if not login and (delta is None or not any(value is not None for value in delta.local.values())):
@@ -50,9 +54,9 @@ def cookie_action(session: BaseSession, done: Closing) -> CookieAction:
     """What becomes of the cookie, once `done` was done."""
     if done == "end":
         return "clear"
-    if done == "create":
-        return "set"
     amendment = session.amendment
-    if done == "commit" and (session.rotated or (amendment is not None and amendment.persistent is not None)):
-        return "set"
+    asked = session.rotated or (amendment is not None and amendment.persistent is not None)
+    if done == "create" or session.unsent or (done == "commit" and asked):
+        newest = session.stored and ids.digest(session.secret) == session.record.secret_digest
+        return "set" if newest else "leave"
     return "leave"

@@ -63,6 +63,8 @@ class BaseSession(MutableMapping[str, Any]):
     _phase: Phase = "open"
     accessed: bool = False
     """Whether anybody looked into it."""
+    unsent: bool = False
+    """Whether the client is still to be sent an id that `save` has committed."""
     fence: int = 0
     """The number of the lease that this object holds; 0: none."""
 
@@ -172,6 +174,7 @@ class BaseSession(MutableMapping[str, Any]):
         return {name: self._context.codec.decode(name, self._context.codec.encode(name, self[name])) for name in self}
 
     def __repr__(self) -> str:
+        self.accessed = True
         state = "" if self._phase == "open" else f", {self._phase}"
         return f"<{type(self).__name__} {self._record.handle}, {len(self._fields)} fields as loaded{state}>"
 
@@ -182,7 +185,7 @@ class BaseSession(MutableMapping[str, Any]):
     @property
     def handle(self) -> Handle:
         """The session's public name: safe to log and to list."""
-        self.accessed = True
+        self._look()
         if not self._record.handle:
             self.identify()
         return Handle(self._record.handle)
@@ -191,20 +194,20 @@ class BaseSession(MutableMapping[str, Any]):
     def session_id(self) -> str:
         """What the client carries, secret in whole. After `rotate` or `login` it is the new one, which is good once
         the change is committed. Empty for a session that was opened by its handle."""
-        self.accessed = True
+        self._look()
         return ids.join(self._record.handle, self._secret) if self._secret else ""
 
     @property
     def user_id(self) -> str | None:
         """Who is signed in; None: nobody."""
-        self.accessed = True
+        self._look()
         wanted = self._amendment
         return wanted.user_id if wanted is not None and wanted.login else self._record.user_id
 
     @property
     def label(self) -> str | None:
         """What lists show for the device or the place; None where there is none. May be set."""
-        self.accessed = True
+        self._look()
         wanted = self._amendment
         if wanted is None or wanted.label is KEEP:
             return self._record.label
@@ -220,32 +223,33 @@ class BaseSession(MutableMapping[str, Any]):
     @property
     def created_at(self) -> float:
         """When the session was created, in Unix seconds."""
-        self.accessed = True
+        self._look()
         return self._record.created_at
 
     @property
     def authenticated_at(self) -> float:
         """When somebody last signed in, in Unix seconds; the time of creation if nobody did."""
-        self.accessed = True
+        self._look()
         return self._record.authenticated_at
 
     @property
     def last_accessed_at(self) -> float:
         """The last recorded activity before this one, in Unix seconds: exact to the touch interval."""
-        self.accessed = True
+        self._look()
         return self._record.accessed_at
 
     @property
     def expires_at(self) -> float:
         """When the session is over if this is the last activity, in Unix seconds."""
-        self.accessed = True
+        self._look()
         idle_ends_at = max(self._record.accessed_at, self.loaded_at) + self._record.idle_timeout
-        return idle_ends_at if self.is_new else min(idle_ends_at, self._record.ends_at)
+        return min(idle_ends_at, self._record.ends_at) if self.stored else idle_ends_at
 
     @property
     def is_new(self) -> bool:
         """Whether it is stored nowhere yet."""
-        return not self._record.versions
+        self._look()
+        return not self.stored
 
     @property
     def modified(self) -> bool:
@@ -289,9 +293,7 @@ class BaseSession(MutableMapping[str, Any]):
 
     def end(self) -> None:
         """End the session, for good: nothing loaded before can bring it back. Any further use raises."""
-        if self._phase != "open":
-            self._refuse()
-        self.accessed = True
+        self._look()
         self._phase = "ended"
 
     def set_timeouts(
@@ -315,6 +317,11 @@ class BaseSession(MutableMapping[str, Any]):
     def record(self) -> Record:
         """The record as loaded or last committed."""
         return self._record
+
+    @property
+    def stored(self) -> bool:
+        """Whether there is a record of it: `is_new`, for those who do not look on the client's behalf."""
+        return bool(self._record.versions)
 
     @property
     def secret(self) -> str:
@@ -423,20 +430,35 @@ class BaseSession(MutableMapping[str, Any]):
             self._ops.pop(name, None)
 
     def discard(self) -> None:
-        """Forget what was changed and not committed."""
+        """Forget what was changed, or asked for, and not committed."""
+        if self._phase == "ended":
+            self._phase = "open"
+        if self.stored:
+            self._secret = self._shown
         self._amendment = None
         self._ops.clear()
         self._lent.clear()
         self._values.clear()
 
+    def start_over(self, blank: Record) -> None:
+        """Go on as a session that is stored nowhere yet, as if the client had shown no id."""
+        self.discard()
+        self._record = blank
+        self._fields = blank.fields
+        self._secret = self._shown = ""
+        self.presented = "nothing"
+
     def close(self) -> None:
         """Make every further use raise `SessionClosed`."""
         self._phase = "closed"
 
-    def _amend(self, **changes: Any) -> None:
+    def _look(self) -> None:
         if self._phase != "open":
             self._refuse()
         self.accessed = True
+
+    def _amend(self, **changes: Any) -> None:
+        self._look()
         wanted = self._amendment
         before = {name: getattr(wanted, name) for name in Amendment.__struct_fields__} if wanted is not None else {}
         given = {name: value for name, value in changes.items() if value is not None or name == "label"}

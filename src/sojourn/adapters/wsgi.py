@@ -4,7 +4,7 @@
 
 The session commits when the application calls ``start_response``, before the first byte. What the body changes while it is
 iterated is committed when the server closes it; then the object is dead. If the application raises before it
-responds, nothing is committed.
+responds, or calls ``start_response`` with ``exc_info``, nothing more is committed; nor is what a body changed that raises.
 """
 
 from __future__ import annotations
@@ -62,18 +62,24 @@ class _Responding:
     def __init__(self, exchange: Exchange, start_response: StartResponse) -> None:
         self._exchange = exchange
         self._start_response = start_response
+        self._added: list[tuple[str, str]] = []
         self.answer: Answer | None = None
 
     def __call__(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None, /) -> Callable[[bytes], object]:
+        session = self._exchange.session
+        if self.answer is not None:
+            return lambda data: None
+        if exc_info:
+            self._exchange.forget()
         try:
-            added = run(self._exchange.commit())
+            self._added += run(self._exchange.commit())  # one that was replaced by an error may have brought a cookie
         except ANSWERED as error:
             log.warning("a session could not be committed: %s", error)
+            session.close()
             self.answer = answer_for(error)
             _respond(self._start_response, self.answer)
             return lambda data: None
-        looked_at = self._exchange.session.accessed
-        return self._start_response(status, with_privacy(headers, looked_at=looked_at, added=added), exc_info)
+        return self._start_response(status, with_privacy(headers, looked_at=session.accessed, added=self._added), exc_info)
 
 
 class _Body:
@@ -85,10 +91,14 @@ class _Body:
         self._responding = responding
 
     def __iter__(self) -> Iterator[bytes]:
-        for part in self._body:
-            if self._responding.answer is not None:  # known at the first part at the latest
-                break
-            yield part
+        try:
+            for part in self._body:
+                if self._responding.answer is not None:  # known at the first part at the latest
+                    break
+                yield part
+        except Exception:
+            self._exchange.session.close()
+            raise
         if self._responding.answer is not None:
             yield self._responding.answer.body
 

@@ -16,8 +16,8 @@ import tempfile
 import threading
 import time
 import weakref
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from sqlite3 import Connection
 from typing import Any, Final, TypeVar
@@ -188,14 +188,27 @@ class SQLiteFile:
                 isolation_level=None,
                 check_same_thread=False,
             )
+        except sqlite3.Error as error:
+            raise self._meaning(error, writing=False) from error
+        with self._closed_on_error(connection):
             synchronous = "FULL" if self._durability == "power" else "NORMAL"
             connection.execute(f"PRAGMA synchronous = {synchronous}")
             if sys.platform == "darwin" and self._durability == "power":
                 connection.execute("PRAGMA fullfsync = ON")  # there, fsync alone does not reach the disk
             connection.execute("PRAGMA wal_autocheckpoint = 0")
-        except sqlite3.Error as error:
-            raise self._meaning(error, writing=False) from error
         return connection
+
+    @contextmanager
+    def _closed_on_error(self, connection: Connection) -> Iterator[None]:
+        """What fails in here closes the connection, and SQLite's errors are told by what they mean."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            connection.close()
+            raise self._meaning(error, writing=False) from error
+        except BaseException:
+            connection.close()
+            raise
 
     def close(self) -> None:
         """Finish what was begun, fold the log into the database, and close everything."""
@@ -225,17 +238,16 @@ class SQLiteFile:
         os.close(handle)
         try:
             connection = self._connect(Path(name))
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.executescript(
-                f"BEGIN; {self._schema} PRAGMA application_id = {_APPLICATION_ID}; "
-                f"PRAGMA user_version = {len(self._upgrades) + 1}; COMMIT;"
-            )
+            with self._closed_on_error(connection):
+                connection.execute("PRAGMA journal_mode = WAL")
+                connection.executescript(
+                    f"BEGIN; {self._schema} PRAGMA application_id = {_APPLICATION_ID}; "
+                    f"PRAGMA user_version = {len(self._upgrades) + 1}; COMMIT;"
+                )
             connection.close()
             os.link(name, self.path)
         except FileExistsError:
             pass  # another process was quicker, and its database is as good
-        except sqlite3.Error as error:
-            raise self._meaning(error, writing=False) from error
         finally:
             for leftover in (name, f"{name}-wal", f"{name}-shm"):
                 Path(leftover).unlink(missing_ok=True)
@@ -244,15 +256,12 @@ class SQLiteFile:
     def _check(self) -> None:
         """Whether the file is ours and of a schema that we know; older ones are upgraded in place."""
         connection = self._take()
-        try:
+        with self._closed_on_error(connection):
             ours = connection.execute("PRAGMA application_id").fetchone()[0] == _APPLICATION_ID
             if not ours:
                 raise StoreDamaged(f"{self.path} is a SQLite database of another application: nothing in it was touched")
             self._upgrade(connection)
             connection.execute("SELECT 1 FROM session LIMIT 1").fetchone()
-        except sqlite3.Error as error:
-            connection.close()
-            raise self._meaning(error, writing=False) from error
         self._idle.append(connection)
 
     def _upgrade(self, connection: Connection) -> None:
@@ -268,7 +277,7 @@ class SQLiteFile:
                 "Nothing in it was touched"
             )
         for step in self._upgrades[version - 1 :]:
-            for statement in filter(str.strip, step.split(";")):
+            for statement in _statements(step):
                 connection.execute(statement)
         connection.execute(f"PRAGMA user_version = {newest}")
         connection.execute("COMMIT")
@@ -322,6 +331,16 @@ class SQLiteFile:
         if writing and _is_io_error(error):
             return OutcomeUnknown(f"writing {self.path} failed ({error}), and it may or may not be on the disk")
         return StoreUnavailable(f"{self.path}: {error}")
+
+
+def _statements(script: str) -> Iterator[str]:
+    """The statements of a script. (`executescript` would commit what is under way.)"""
+    statement = ""
+    for part in script.split(";")[:-1]:
+        statement += f"{part};"
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
 
 
 def _is_io_error(error: sqlite3.Error) -> bool:
