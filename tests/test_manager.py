@@ -354,6 +354,35 @@ async def test_what_cannot_be_kept_harms_nothing(sessions: Sessions) -> None:
     assert await sessions.get_session(session_id) == {"cart": {"items": [1]}}
 
 
+async def test_sizes_are_limited(opens: Opens) -> None:
+    """A field, or a session, past its limit is refused with both sizes, when it is created, committed, saved or
+    updated; one of just that size is not; and a session that is too large by now may still shrink."""
+    sessions = opens(max_field_bytes=100, max_session_bytes=200)
+    session_id = await sessions.create_session(data={"a": b"x" * 98})
+    large: list[Callable[[], Awaitable[Any]]] = [
+        lambda: sessions.create_session(data={"a": b"x" * 99}),
+        lambda: sessions.update(session_id, "a", lambda _: b"x" * 99),
+        lambda: sessions.transaction(session_id, lambda session: session.set("a", b"x" * 99)),
+    ]
+    for attempt in large:
+        with pytest.raises(TooLarge, match=r"'a' takes 101 bytes and max_field_bytes allows 100") as caught:
+            await attempt()
+        assert (caught.value.size, caught.value.limit) == (101, 100)
+    async with sessions.session(session_id) as session:
+        session["b"] = b"x" * 96  # 101 and 99 with the names
+        await sessions.save(session)
+        session["c"] = 1
+        with pytest.raises(TooLarge, match=r"the session takes 202 bytes and max_session_bytes allows 200"):
+            await sessions.save(session)
+        del session["c"]
+    with pytest.raises(TooLarge):
+        await sessions.create_session(data={"a": b"x" * 98, "b": b"x" * 96, "c": 1})
+    narrow = opens(max_session_bytes=100)
+    await narrow.update(session_id, "b", lambda _: b"x" * 50)
+    with pytest.raises(TooLarge):
+        await narrow.update(session_id, "b", lambda _: b"x" * 51)
+
+
 async def test_two_blocks_at_once_lose_nothing(sessions: Sessions) -> None:
     """Two blocks that were open together both hold: fields, nested keys, appended items, members, deletions."""
     data = {"cart": {"items": [0]}, "prefs": {"old": 1, "kept": 1}, "tags": {"a", "b"}, "gone": 1}
@@ -1456,7 +1485,8 @@ def test_both_managers_offer_the_same() -> None:
     """Each public method of one manager is one of the other's, with the same parameters, and the same words."""
 
     def public(kind: type) -> dict[str, Any]:
-        return {name: member for name, member in vars(kind).items() if not name.startswith("_") and callable(member)}
+        members = {name: getattr(kind, name) for name in dir(kind) if not name.startswith("_")}
+        return {name: member for name, member in members.items() if callable(member)}
 
     blocking, asynchronous = public(SessionManager), public(AsyncSessionManager)
     inner = {

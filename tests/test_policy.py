@@ -234,8 +234,8 @@ def test_a_touch_is_no_conflict() -> None:
 
 
 def test_a_large_field_is_refused() -> None:
-    """A field past ``max_field_bytes`` is refused with both sizes, and so is a session past ``max_session_bytes``; one of
-    just that size is not."""
+    """A field past ``max_field_bytes`` is refused with both sizes, and so is a session past ``max_session_bytes``; one
+    of just that size is not."""
     config = SessionConfig(max_field_bytes=100, max_session_bytes=150)
     policy.check_sizes({"a": b"x" * 100, "gone": None}, 150, config)
     with pytest.raises(TooLarge, match=r"'a' takes 101 bytes and max_field_bytes allows 100") as caught:

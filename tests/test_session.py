@@ -19,7 +19,6 @@ from sojourn import (
     SessionClosed,
     SessionConfig,
     SessionManager,
-    TooLarge,
     UnsupportedValue,
 )
 from sojourn.codec import Codec

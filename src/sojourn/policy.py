@@ -88,6 +88,8 @@ def amend(record: Record, wanted: Amendment, now: float, config: SessionConfig) 
     if wanted.secret_digest is not None:
         kept = Previous(_kept_digests(record, wanted.shown_digest)) if wanted.for_age else None
         changes.update(secret_digest=wanted.secret_digest, rotated_at=now, previous=kept)
+    elif wanted.settled and record.previous is not None and record.previous.settled_at is None:
+        changes["previous"] = Previous(record.previous.digests, now)
     if wanted.login:
         ends_at = now + config.absolute_timeout
         changes.update(user_id=wanted.user_id, generation=record.generation + 1, authenticated_at=now, ends_at=ends_at)
@@ -99,8 +101,6 @@ def amend(record: Record, wanted: Amendment, now: float, config: SessionConfig) 
         changes["persistent"] = wanted.persistent
     if wanted.label is not KEEP:
         changes["label"] = wanted.label
-    if wanted.settled and record.previous is not None and record.previous.settled_at is None:
-        changes["previous"] = Previous(record.previous.digests, now)
     if wanted.lease_for is not None:
         changes["leased_until"] = now + wanted.lease_for if wanted.lease_for else 0.0
         if wanted.lease_for:

@@ -27,6 +27,7 @@ import threading
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from datetime import timedelta
+from functools import partial
 from itertools import count, product
 from typing import Any, ClassVar, Final, TypeVar
 from urllib.parse import quote
@@ -407,7 +408,7 @@ class StoreContract:
         record = new_record()
         await _create(store, record)
         wanted = [successor(record, fields={"writer": bytes([number])}) for number in range(16)]
-        outcomes = await self.together([lambda w=w: store.commit(record, w, NOW) for w in wanted])
+        outcomes = await self.together([partial(store.commit, record, each, NOW) for each in wanted])
         made = [w for w, outcome in zip(wanted, outcomes, strict=True) if isinstance(outcome, Committed)]
         assert Counter(map(type, outcomes)) == {Committed: 1, Conflict: 15}
         assert await store.load(record.handle) == made[0]
@@ -731,7 +732,11 @@ class StoreContract:
         async def end() -> int:
             return len(await store.end_matching(NOW, user_id="ada"))
 
-        ended = await self.together([*(lambda r=r: write(r) for r in records), end])
+        operations: list[Callable[[], Coroutine[Any, Any, int]]] = [
+            *(partial(write, record) for record in records),
+            end,
+        ]
+        ended = await self.together(operations)
         assert ended[-1] == 8
         assert await _of_user(store, "ada") == set()
         assert [await store.load(record.handle) for record in records] == [None] * 8
@@ -746,7 +751,7 @@ class StoreContract:
         await _create(store, *records, idled, finished)
         found = await store.summaries(NOW)
         assert [summary.handle for summary in found] == sorted(record.handle for record in records)
-        shown = {summary.handle: summary for summary in found}[records[3].handle]
+        shown = next(summary for summary in found if summary.handle == records[3].handle)
         assert type(shown.handle) is ids.Handle
         assert (shown.user_id, shown.label, shown.size) == ("ada", "phone", records[3].size)
         assert (shown.created_at, shown.last_accessed_at, shown.expires_at) == (NOW - 3, NOW - 3, NOW + 997)
@@ -898,7 +903,7 @@ class StoreContract:
         """Of many sign-ins at once, exactly as many live as the cap allows."""
         for user_id, cap in (("ada", Cap(per_user=3)), ("bob", Cap(per_user=3, refuse=True))):
             records = [new_record(user_id=user_id) for _ in range(12)]
-            outcomes = await self.together([lambda r=r, c=cap: store.create(r, NOW, c) for r in records])
+            outcomes = await self.together([partial(store.create, record, NOW, cap) for record in records])
             assert len(await _of_user(store, user_id)) == 3
             refused = sum(isinstance(outcome, Refused) for outcome in outcomes)
             assert refused == (9 if cap.refuse else 0)
@@ -969,7 +974,7 @@ class StoreContract:
     async def test_facts_made_at_once_are_each_kept_once(self, store: Store) -> None:
         """Facts made at the same time are each recorded, once, and a reader that follows meets each."""
         records = [new_record() for _ in range(24)]
-        await self.together([lambda r=r: store.create(r, NOW) for r in records])
+        await self.together([partial(store.create, record, NOW) for record in records])
         position, found = 0, []
         while (page := await store.changes(position, 5))[1]:
             position = page[0]
@@ -1093,7 +1098,9 @@ class DurableStoreContract(StoreContract):
             records = [new_record(user_id="ada") for _ in range(12)]
             stores = (store, other) * 6
             cap = Cap(per_user=3)
-            await self.together([lambda s=s, r=r: s.create(r, NOW, cap) for s, r in zip(stores, records, strict=True)])
+            await self.together(
+                [partial(each.create, record, NOW, cap) for each, record in zip(stores, records, strict=True)]
+            )
             assert len(await _of_user(store, "ada")) == 3
         finally:
             await other.close()

@@ -336,9 +336,9 @@ class SQLiteFile:
 def _statements(script: str) -> Iterator[str]:
     """The statements of a script. (`executescript` would commit what is under way.)"""
     statement = ""
-    for part in script.split(";")[:-1]:
+    for part in script.split(";"):
         statement += f"{part};"
-        if sqlite3.complete_statement(statement):
+        if statement.strip(" \n;") and sqlite3.complete_statement(statement):
             yield statement
             statement = ""
 
