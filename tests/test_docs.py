@@ -30,6 +30,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
+import pytest
+
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
@@ -118,11 +120,7 @@ def _runnable() -> list[str]:
     return [str(page.relative_to(ROOT)) for page in PAGES if any(block.language == "python" for block in blocks_of(page))]
 
 
-def pytest_generate_tests(metafunc: Any) -> None:
-    if "page" in metafunc.fixturenames:
-        metafunc.parametrize("page", _runnable())
-
-
+@pytest.mark.parametrize("page", _runnable())
 def test_the_code_of_a_page_runs(page: str, tmp_path: Path) -> None:
     """Every block of Python on a page runs, in order, and prints what the page says."""
     command = [sys.executable, "-X", "utf8", str(Path(__file__).resolve()), str(ROOT / page)]
@@ -309,6 +307,88 @@ def test_every_requirement_is_answered() -> None:
     assert [row[0] for row in rows] == [f"S{number}" for number in range(1, 37)]
     assert {row[2] for row in rows} == {"yes", "in part", "not yet"}
     assert all(row[3] for row in rows)
+
+
+# --- The table of outcomes --------------------------------------------------------------------------------------------
+
+# Lines of the table on the page about concurrency: the session as both load it, what the first and the second do with it, what
+# it becomes, and the paths that are told.
+OUTCOMES: dict[int, tuple[dict[str, Any], Any, Any, dict[str, Any], list[str]]] = {
+    1: ({"a": 1, "b": 1}, lambda s: s.set("a", 2), lambda s: s.delete("b"), {"a": 2}, []),
+    2: ({"a": 1}, lambda s: s.set("a", 2), lambda s: s.set("a", 3), {"a": 3}, ["a"]),
+    3: ({"a": {"k": 1}}, lambda s: s["a"].update(x=2), lambda s: s.set("a", {"k": 3}), {"a": {"k": 3}}, ["a"]),
+    4: ({"a": {"k": 1}}, lambda s: s.set("a", {"k": 3}), lambda s: s["a"].update(x=2), {"a": {"k": 3, "x": 2}}, []),
+    5: ({"a": 1}, lambda s: s.delete("a"), lambda s: s.set("a", 2), {"a": 2}, ["a"]),
+    6: ({"a": {"k": 1}}, lambda s: s.delete("a"), lambda s: s["a"].update(k=2), {}, ["a"]),
+    7: ({"a": {"k": 1}}, lambda s: s["a"].update(k=2), lambda s: s.delete("a"), {}, ["a"]),
+    8: (
+        {"a": {"b": {"k": 1, "l": 1}}},
+        lambda s: s["a"]["b"].update(k=2, m=3),
+        lambda s: s["a"]["b"].pop("l"),
+        {"a": {"b": {"k": 2, "m": 3}}},
+        [],
+    ),
+    9: ({"a": {"k": 1}}, lambda s: s["a"].update(k=2), lambda s: s["a"].update(k=3), {"a": {"k": 3}}, ["a.k"]),
+    10: (
+        {"a": {}},
+        lambda s: s["a"].update(k={"x": 1}),
+        lambda s: s["a"].update(k={"y": 2}),
+        {"a": {"k": {"y": 2}}},
+        ["a.k"],
+    ),
+    11: (
+        {"a": {"k": {"x": 1, "y": 1}}},
+        lambda s: s["a"].update(k={"x": 2, "y": 1}),
+        lambda s: s["a"].update(k={"x": 1, "y": 3}),
+        {"a": {"k": {"x": 2, "y": 3}}},
+        [],
+    ),
+    12: ({"a": {"k": [1]}}, lambda s: s["a"].pop("k"), lambda s: s["a"]["k"].append(2), {"a": {}}, ["a.k"]),
+    13: ({"a": {"k": [1]}}, lambda s: s["a"]["k"].append(2), lambda s: s["a"].pop("k"), {"a": {}}, ["a.k"]),
+    14: ({"a": {"k": 1}}, lambda s: s["a"].pop("k"), lambda s: s["a"].update(k=2), {"a": {"k": 2}}, ["a.k"]),
+    15: ({"a": [1]}, lambda s: s["a"].append(2), lambda s: s["a"].extend([3, 2]), {"a": [1, 2, 3, 2]}, []),
+    16: ({"a": [2, 1]}, lambda s: s["a"].append(3), lambda s: s["a"].sort(), {"a": [1, 2]}, ["a"]),
+    17: ({"a": {1, 2}}, lambda s: s["a"].add(3), lambda s: s["a"].remove(1), {"a": {2, 3}}, []),
+    18: ({"a": 1}, lambda s: s.update("a", _one_more), lambda s: s.update("a", _one_more), {"a": 3}, []),
+}
+
+
+def _one_more(count: int) -> int:
+    return count + 1
+
+
+@pytest.mark.parametrize("line", OUTCOMES)
+def test_a_line_of_the_table_of_outcomes(line: int) -> None:
+    """Two who loaded the same session and commit one after the other get what the table says, and are told what it says."""
+    from sojourn import SessionManager
+
+    base, first, second, outcome, told = OUTCOMES[line]
+    paths: list[str | None] = []
+    with SessionManager() as sessions:
+        sessions.add_listener(lambda change: paths.append(change.reason), "overwritten")
+        session_id = sessions.create_session(data=base)
+        with sessions.session(session_id) as late:
+            second(late)
+            with sessions.session(session_id) as early:
+                first(early)
+        assert (sessions.get_session(session_id), paths) == (outcome, told)
+
+
+def test_every_line_of_the_table_of_outcomes_is_shown() -> None:
+    """The lines of the table are numbered, and each has tests; the lines that say "told" are those in which somebody is."""
+    text = text_of("concurrency.md")
+    rows = rows_of(text, "", "first", "second", "outcome", "told")
+    assert [row[0] for row in rows] == [str(number) for number in range(1, len(rows) + 1)]
+    shown: set[int] = set()
+    for lines, named in rows_of(text, "line", "test"):
+        assert "`tests/" in f"`{named}" or "`src/" in f"`{named}", lines
+        for part in lines.split(", ") if lines[0].isdigit() else ():
+            first, _, last = part.partition(" to ")
+            shown.update(range(int(first), int(last or first) + 1))
+    assert shown == set(range(1, len(rows) + 1))
+    for number, (_, _, _, _, told) in OUTCOMES.items():
+        says = rows[number - 1][4]
+        assert says.startswith("yes") if told else says.startswith(("no", "what both changed")), number
 
 
 # --- What the pages point to -------------------------------------------------------------------------------------------

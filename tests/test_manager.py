@@ -61,10 +61,15 @@ def opens(request: pytest.FixtureRequest, world: World, tmp_path: Path, clock: C
     )
     store = Through(open_store(url, world=world.name))  # type: ignore[arg-type]
 
+    made: list[Sessions] = []
+
     def make(**settings: Any) -> Sessions:
-        return world.sessions(store, config=SessionConfig(**{"deadline": 5, **settings}), clock=clock)
+        made.append(world.sessions(store, config=SessionConfig(**{"deadline": 5, **settings}), clock=clock))
+        return made[-1]
 
     yield make
+    for sessions in made if world is BLOCKING else ():
+        sessions.manager.stop_cleaner()  # type: ignore[unused-coroutine]  # of a test that failed half way
     world.run(store.close())
 
 
@@ -1423,6 +1428,7 @@ async def test_the_cleaner_cleans(opens: Opens, clock: Clock, world: World) -> N
     store.before["purge_expired"] = fail
     await sessions.start_cleaner()
     await sessions.start_cleaner()
+    await world.until(lambda: store.calls.count("purge_expired") > 1)
     for _ in range(2):
         sessions_made = [await sessions.create_session(idle_timeout=10) for _ in range(3)]
         clock.advance(12)
@@ -1463,6 +1469,19 @@ async def test_without_a_cleaner_creations_clean(opens: Opens, clock: Clock, wor
         await world.until(lambda at=swept_at: time.monotonic() - at > 0.001)
         await sessions.create_session()
     assert (await sessions.stats()).sessions == 4
+
+
+async def test_a_creation_does_not_fail_with_its_cleaning(opens: Opens, world: World) -> None:
+    """Where a creation cannot remove the dead, the session is created all the same."""
+    sessions = opens(cleanup_interval=0.001)
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise StoreUnavailable("busy")
+
+    store_of(sessions).before["purge_expired"] = fail
+    await world.until(lambda: time.monotonic() - sessions.engine._swept_at > 0.001)
+    assert await sessions.get_session(await sessions.create_session(data={"n": 1})) == {"n": 1}
+    assert "purge_expired" in store_of(sessions).calls
 
 
 async def test_a_manager_is_a_context(world: World) -> None:

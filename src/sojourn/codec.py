@@ -115,6 +115,10 @@ class Codec:
 
     def encode_all(self, values: Mapping[str, Any]) -> dict[str, bytes]:
         """Many fields at once, which is faster than one by one. Raises as `encode`."""
+        for name in values:
+            if type(name) is not str:
+                raise UnsupportedValue(repr(name), "the name of a field is a string")
+            _text(name, repr(name))
         try:
             encoded = {name: _pack(value) for name, value in values.items()}
             if _are_plain(values.values()):

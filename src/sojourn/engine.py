@@ -149,7 +149,7 @@ class Engine:
         """As `finish`, where the client can be sent another id, so that the secret may be replaced for age; and the session
         object goes on."""
         untouched = session.presented == "live" and not session.ended and not session.rotated
-        if untouched and rotation_due(session.record, session.loaded_at, self.config.rotate_after):
+        if untouched and self._rotation_due(session):
             session.rotate_for_age()
         delta, amendment = session.delta(), session.amendment
         done = await self._carry_out(session, delta, amendment)
@@ -158,6 +158,10 @@ class Engine:
         if not session.ended:
             session.rebase(delta, amendment)
         return done, action
+
+    def _rotation_due(self, session: BaseSession) -> bool:
+        just_seen = session.amendment is not None and session.amendment.settled
+        return rotation_due(session.record, session.loaded_at, self.config.rotate_after, seen=just_seen)
 
     async def save(self, session: BaseSession) -> None:
         """Commit what a session object changed so far, and let it go on."""
@@ -192,7 +196,7 @@ class Engine:
     async def leave(self, session: BaseSession, *, failed: bool) -> None:
         """The end of a block: commit, unless it failed; give a lease back in the same step."""
         try:
-            if session.fence and not session.ended:
+            if session.fence and (failed or not session.ended):
                 await self._give_back(session, failed=failed)
             elif not failed and not (session.untouched and not touch_due(session.record, session.loaded_at)):
                 await self._carry_out(session, session.delta(), session.amendment)
@@ -205,9 +209,10 @@ class Engine:
         session.give_back()
         try:
             await self.finish(session)
-        except SessionLeased:
-            if not failed:  # else the block's own exception tells more
+        except SojournError as error:
+            if not failed:
                 raise
+            log.info("session %s: its lease could not be given back: %s", session.record.handle, error)
 
     # --- Parts ---------------------------------------------------------------------------------------------------
 
@@ -307,7 +312,7 @@ class Engine:
             if change.kind in ("overwritten", "refused"):
                 self.counts[change.kind] += 1
                 log.info("%s: session %s, %s", change.kind, change.handle or "-", change.reason)
-            for listener, kinds in self._listeners:
+            for listener, kinds in tuple(self._listeners):  # one may remove itself
                 if not kinds or change.kind in kinds:
                     try:
                         listener(change)

@@ -22,7 +22,7 @@ from .ids import Handle
 from .lanes import backoff
 from .policy import touch_due
 from .record import Amendment, Change, ChangeKind, Summary
-from .session import AsyncSession
+from .session import AsyncSession, checked_label, checked_user_id
 from .store import Stats
 
 __all__ = ["AsyncSessionManager"]
@@ -63,17 +63,17 @@ class AsyncSessionManager(Engine):
         timeouts are seconds and hold for this session only. Raises `UnsupportedValue` and `TooLarge` for data that
         cannot be kept, and `TooManySessions` at the user's cap if that refuses.
         """
-        handle, secret = ids.mint(self.config.handle_form, self.clock())
         amendment = None
-        if user_id is not None or label is not None or idle_timeout or absolute_timeout or persistent:
+        if (user_id, label, idle_timeout, absolute_timeout, persistent) != (None, None, None, None, False):
             amendment = Amendment(
                 login=user_id is not None,
-                user_id=user_id,
-                label=label[:200] if label else None,
+                user_id=None if user_id is None else checked_user_id(user_id),
+                label=None if label is None else checked_label(label),
                 idle_timeout=None if idle_timeout is None else seconds(idle_timeout, "idle_timeout"),
                 absolute_timeout=None if absolute_timeout is None else seconds(absolute_timeout, "absolute_timeout"),
                 persistent=persistent,
             )
+        handle, secret = ids.mint(self.config.handle_form, self.clock())
         await self._add(handle, secret, self._codec.encode_all(data) if data else {}, amendment)
         return ids.join(handle, secret)
 
@@ -95,7 +95,8 @@ class AsyncSessionManager(Engine):
         """End a session, for good: nothing that was loaded before can bring it back. Nothing happens if it is not
         there."""
         if type(session_id) is Handle:  # without a look, so that a damaged record can be removed, too
-            self.tell(await self.store.end([session_id], "ended", self.clock()))
+            if ids.is_handle(session_id):
+                self.tell(await self.store.end([session_id], "ended", self.clock()))
         elif (session := await self.open(session_id)) is not None:
             self.tell(await self.store.end([session.record.handle], "ended", self.clock()))
 
@@ -131,11 +132,13 @@ class AsyncSessionManager(Engine):
         session = await self.require(session_id)
         deadline = time.monotonic() + self.config.deadline
         for attempt in count(1):
-            result = function(cast(AsyncSession, session))
-            if inspect.isawaitable(result):
-                result = await result
-            fresh = await self._attempt(session, deadline)
-            session.close()
+            try:
+                result = function(cast(AsyncSession, session))
+                if inspect.isawaitable(result):
+                    result = await result
+                fresh = await self._attempt(session, deadline)
+            finally:
+                session.close()
             if fresh is None:
                 return cast(T, result)
             if time.monotonic() > deadline:

@@ -73,12 +73,12 @@ def settling_due(record: Record, seen: Shown) -> bool:
     return seen == "current" and record.previous is not None and record.previous.settled_at is None
 
 
-def rotation_due(record: Record, now: float, rotate_after: float | None) -> bool:
-    """Whether the secret is to be replaced for age. One that nobody has seen yet is left alone for the grace period:
-    its response may still be on the way."""
+def rotation_due(record: Record, now: float, rotate_after: float | None, *, seen: bool = False) -> bool:
+    """Whether the secret is to be replaced for age. One that nobody has seen yet is left alone for the grace period only:
+    its response may still be on the way, or lost. ``seen``: the newest secret is being seen for the first time."""
     if rotate_after is None:
         return False
-    waiting = record.previous is not None and record.previous.settled_at is None
+    waiting = not seen and record.previous is not None and record.previous.settled_at is None
     return now - record.rotated_at >= (GRACE if waiting else rotate_after)
 
 

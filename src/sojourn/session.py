@@ -23,8 +23,9 @@ from .errors import DamagedRecord, SessionClosed, UnsupportedValue
 from .ids import Handle
 from .record import KEEP, Amendment, Assign, Changed, Delta, Op, Record, Unset, Update, replace
 
-__all__ = ["AsyncSession", "BaseSession", "Context", "Phase", "Presented", "Session"]
+__all__ = ["AsyncSession", "BaseSession", "Context", "Phase", "Presented", "Session", "checked_label", "checked_user_id"]
 
+_LONGEST_LABEL: Final = 200  # characters
 _ASSIGNED: Final = Assign(b"")  # stands in the trace of a field until its value, which may yet be mutated, is encoded
 
 
@@ -218,7 +219,7 @@ class BaseSession(MutableMapping[str, Any]):
         if label and not _is_unicode(label):
             raise UnsupportedValue("label", "a label is a string of Unicode text")
         if label != self.label:
-            self._amend(label=label[:200] if label else None)
+            self._amend(label=None if label is None else checked_label(label))
 
     @property
     def created_at(self) -> float:
@@ -430,7 +431,7 @@ class BaseSession(MutableMapping[str, Any]):
             self._ops.pop(name, None)
 
     def discard(self) -> None:
-        """Forget what was changed, or asked for, and not committed."""
+        """Forget what was changed and asked for, and not committed."""
         if self._phase == "ended":
             self._phase = "open"
         if self.stored:
@@ -496,6 +497,26 @@ def _is_unicode(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def checked_user_id(user_id: object) -> str:
+    """The user id, if it is one: text that is not empty. Else `UnsupportedValue`."""
+    return _checked_text("user_id", user_id, empty=False)
+
+
+def checked_label(label: object) -> str:
+    """The label, cut to its longest. `UnsupportedValue` if it is no text."""
+    return _checked_text("label", label)[:_LONGEST_LABEL]
+
+
+def _checked_text(path: str, text: object, *, empty: bool = True) -> str:
+    if not isinstance(text, str) or not (text or empty):
+        raise UnsupportedValue(path, "it must be a string" if empty else "it must be a string that is not empty")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise UnsupportedValue(path, "text with lone surrogates is not Unicode and cannot be stored") from None
+    return text
 
 
 class Session(BaseSession):

@@ -1,9 +1,8 @@
 """A SQLite database file: opened and checked, its connections, one transaction at a time, and what its errors mean.
 
 Rules: many processes may have the file open. Writers queue at the turnstile, within a process in the writer. Readers
-never wait for writers (write-ahead log). Checkpoints run in a thread of their own, off the commit path. After a fork
-the child starts with nothing of its parent's. A file that vanished, or was replaced, is noticed before a write is
-acknowledged into it.
+never wait for writers (write-ahead log). Checkpoints run in a thread of their own, off the commit path. A fork leaves the
+child nothing of its parent's. A file that vanished, or was replaced, is noticed before a write is acknowledged into it.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
-import sys
 import tempfile
 import threading
 import time
@@ -24,7 +22,8 @@ from typing import Any, Final, TypeVar
 
 from ..errors import ConfigurationError, OutcomeUnknown, SojournError, StoreDamaged, StoreError, StoreUnavailable
 from ..store import Durability, World
-from .grouping import InlineWriter, ThreadWriter, Work, Writer
+from .grouping import UNDONE, InlineWriter, ThreadWriter, Work, Writer
+from .sqlite_pool import Pool
 from .turnstile import Turnstile
 
 __all__ = ["SQLiteFile"]
@@ -39,7 +38,6 @@ _PAGE: Final = 4096
 _NEEDED: Final = (3, 35, 0)  # RETURNING
 
 _files: weakref.WeakSet[SQLiteFile] = weakref.WeakSet()
-_inherited: list[Any] = []  # connections of a parent process: never closed in the child, as SQLite asks
 
 
 class SQLiteFile:
@@ -61,8 +59,8 @@ class SQLiteFile:
         self.deadline = deadline
         self._schema = schema
         self._upgrades = upgrades
-        self._durability = durability
         self._world = world
+        self._pool = Pool(self.path, durability, deadline)
         self._closed = False
         self._prepare()
         _files.add(self)
@@ -78,7 +76,6 @@ class SQLiteFile:
 
     def _prepare(self) -> None:
         """State that belongs to this process alone."""
-        self._idle: list[Connection] = []
         self._turnstile = Turnstile(self.path)
         self._writer: Writer = ThreadWriter(self._execute) if self._world == "async" else InlineWriter(self._execute)
         self._written = 0
@@ -91,13 +88,12 @@ class SQLiteFile:
         connection = self._take()
         try:
             result = act(connection)
-        except sqlite3.Error as error:
-            connection.close()
-            raise self._meaning(error, writing=False) from error
-        except BaseException:
-            self._idle.append(connection)
+        except BaseException as error:
+            self._pool.discard(connection)
+            if isinstance(error, sqlite3.Error):
+                raise self._meaning(error, writing=False) from error
             raise
-        self._idle.append(connection)
+        self._pool.give_back(connection)
         return result
 
     async def write(self, act: Callable[[Connection], T], *, single: bool = False, size: int = 0) -> T:
@@ -111,104 +107,98 @@ class SQLiteFile:
 
     def _execute(self, batch: list[Work]) -> None:
         """Run a batch in one transaction, when it is this process's turn."""
+        until = min(work.until for work in batch)
         try:
-            connection = self._take()
-            try:
-                self._turnstile.acquire(min(work.until for work in batch))
-            except BaseException:
-                self._idle.append(connection)
-                raise
-        except SojournError as error:
-            for work in batch:
-                work.error = error
+            self._turnstile.acquire(until)
+        except StoreError as error:
+            _fail(batch, error)
             return
         try:
-            self._run(connection, batch)
+            self._run(batch, until)
         finally:
             self._turnstile.release()
         if self._written > _CHECKPOINT_AFTER:
             self._checkpoint_soon()
 
-    def _run(self, connection: Connection, batch: list[Work]) -> None:
-        alone = len(batch) == 1
+    def _run(self, batch: list[Work], until: float) -> None:
         try:
             self._check_identity()
-            if not (alone and batch[0].single):
-                connection.execute("BEGIN IMMEDIATE")
-            for work in batch:
-                try:
-                    work.result = work.act(connection)
-                except SojournError as error:
-                    work.error = error
-            if connection.in_transaction:
-                connection.execute("COMMIT")
-        except sqlite3.Error as error:
-            if self._abandon(connection, error) and not alone:
-                for work in batch:  # one of them is to blame: each for itself, so that only that one fails
-                    self._run(self._take(), [work])
-                return
-            for work in batch:
-                work.error = self._meaning(error, writing=True)
+            connection = self._take()
         except StoreError as error:
-            for work in batch:
-                work.error = error
-            self._idle.append(connection)
+            _fail(batch, error)
+            return
+        try:
+            done = self._transact(connection, batch, until)
+        except Exception as error:  # SQLite's, or what one piece of work ran into
+            certain = self._abandon(connection, error)
+            if certain and len(batch) > 1:
+                for work in batch:  # one of them is to blame: each for itself, so that only that one fails
+                    self._run([work], until)
+            else:
+                _fail(batch, self._meaning(error, writing=True) if isinstance(error, sqlite3.Error) else error)
+        except BaseException as error:  # an interrupt: those who wait are told that it cannot be known
+            self._abandon(connection, error)
+            raise
         else:
+            self._pool.give_back(connection)
             self._written += sum(work.weight for work in batch)
-            self._idle.append(connection)
+            for work, (result, problem) in zip(batch, done, strict=True):
+                work.result, work.error = result, problem
 
-    def _abandon(self, connection: Connection, error: sqlite3.Error) -> bool:
-        """Undo and close after an error. Returns whether it is certain that nothing was written."""
-        certain = not _is_io_error(error)
+    def _transact(
+        self, connection: Connection, batch: list[Work], until: float
+    ) -> list[tuple[Any, SojournError | None]]:
+        """Do all of a batch and commit it: what each returned, or failed with. It counts only once this returns."""
+        done: list[tuple[Any, SojournError | None]] = []
+        left = until - time.monotonic()
+        hurried = left < self.deadline / 2  # it waited for its turn, and may not wait as long again for SQLite's lock
+        if hurried:
+            _set_patience(connection, left)
+        if not (len(batch) == 1 and batch[0].single):
+            connection.execute("BEGIN IMMEDIATE")
+        for work in batch:
+            try:
+                done.append((work.act(connection), None))
+            except SojournError as error:
+                done.append((UNDONE, error))
+        if connection.in_transaction:
+            connection.execute("COMMIT")
+        if hurried:
+            _set_patience(connection, self.deadline)
+        return done
+
+    def _abandon(self, connection: Connection, error: BaseException) -> bool:
+        """Undo and close after an error. Returns whether nothing was written for certain, and another attempt could do
+        better."""
+        certain = _primary(error) not in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
         try:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
         except sqlite3.Error:
             certain = False
-        connection.close()
+        self._pool.discard(connection)
         return certain
 
-    # --- Connections ---------------------------------------------------------------------------------------------
-
     def _take(self) -> Connection:
-        """An idle connection, the one used last first, as its cache is warm; a new one if all are in use."""
         if self._closed:
             raise StoreUnavailable("the store was closed")
         try:
-            return self._idle.pop()
-        except IndexError:
-            return self._connect(self.path)
-
-    def _connect(self, path: Path) -> Connection:
-        try:
-            connection = sqlite3.connect(
-                f"{path.as_uri()}?mode=rw",
-                uri=True,
-                timeout=self.deadline,
-                isolation_level=None,
-                check_same_thread=False,
-            )
+            return self._pool.take()
         except sqlite3.Error as error:
             raise self._meaning(error, writing=False) from error
-        with self._closed_on_error(connection):
-            synchronous = "FULL" if self._durability == "power" else "NORMAL"
-            connection.execute(f"PRAGMA synchronous = {synchronous}")
-            if sys.platform == "darwin" and self._durability == "power":
-                connection.execute("PRAGMA fullfsync = ON")  # there, fsync alone does not reach the disk
-            connection.execute("PRAGMA wal_autocheckpoint = 0")
-        return connection
 
     @contextmanager
-    def _closed_on_error(self, connection: Connection) -> Iterator[None]:
-        """What fails in here closes the connection, and SQLite's errors are told by what they mean."""
+    def _connection(self) -> Iterator[Connection]:
+        """A connection. What fails in here closes it, and SQLite's errors are told by what they mean."""
+        connection = self._take()
         try:
-            yield
-        except sqlite3.Error as error:
-            connection.close()
-            raise self._meaning(error, writing=False) from error
-        except BaseException:
-            connection.close()
+            yield connection
+        except BaseException as error:
+            self._pool.discard(connection)
+            if isinstance(error, sqlite3.Error):
+                raise self._meaning(error, writing=False) from error
             raise
+        self._pool.give_back(connection)
 
     def close(self) -> None:
         """Finish what was begun, fold the log into the database, and close everything."""
@@ -217,13 +207,11 @@ class SQLiteFile:
         self._writer.close()
         self._closed = True
         with self._checkpointing:
-            while self._idle:
-                self._idle.pop().close()  # the last connection of the last process folds the log in
+            self._pool.close()
             self._turnstile.close()
 
     def forked(self) -> None:
         """In the child of a fork: part with what is the parent's."""
-        _inherited.extend(self._idle)
         self._turnstile.close()
         self._prepare()
 
@@ -231,38 +219,41 @@ class SQLiteFile:
 
     def _make(self) -> None:
         """Create the database under another name and link it into place, so that nobody ever sees half of it."""
+        folder = self.path.parent
         try:
-            handle, name = tempfile.mkstemp(prefix=f".{self.path.name}.", dir=self.path.parent)
+            handle, name = tempfile.mkstemp(prefix=f".{self.path.name}.", dir=folder)
+            os.close(handle)
+            try:
+                self._lay_out(Path(name))
+                os.link(name, self.path)
+            except FileExistsError:
+                pass  # another process was quicker, and its database is as good
+            finally:
+                for leftover in (name, f"{name}-wal", f"{name}-shm"):
+                    Path(leftover).unlink(missing_ok=True)
+            _sync_folder(folder)
         except OSError as error:
-            raise StoreUnavailable(f"{self.path.parent} takes no new database: {error}. Create the folder first") from error
-        os.close(handle)
+            raise StoreUnavailable(f"{folder} takes no new database: {error}. Create the folder first") from error
+
+    def _lay_out(self, path: Path) -> None:
         try:
-            connection = self._connect(Path(name))
-            with self._closed_on_error(connection):
+            with closing(self._pool.connect(path)) as connection:
                 connection.execute("PRAGMA journal_mode = WAL")
                 connection.executescript(
                     f"BEGIN; {self._schema} PRAGMA application_id = {_APPLICATION_ID}; "
                     f"PRAGMA user_version = {len(self._upgrades) + 1}; COMMIT;"
                 )
-            connection.close()
-            os.link(name, self.path)
-        except FileExistsError:
-            pass  # another process was quicker, and its database is as good
-        finally:
-            for leftover in (name, f"{name}-wal", f"{name}-shm"):
-                Path(leftover).unlink(missing_ok=True)
-        _sync_folder(self.path.parent)
+        except sqlite3.Error as error:
+            raise self._meaning(error, writing=False) from error
 
     def _check(self) -> None:
         """Whether the file is ours and of a schema that we know; older ones are upgraded in place."""
-        connection = self._take()
-        with self._closed_on_error(connection):
+        with self._connection() as connection:
             ours = connection.execute("PRAGMA application_id").fetchone()[0] == _APPLICATION_ID
             if not ours:
                 raise StoreDamaged(f"{self.path} is a SQLite database of another application: nothing in it was touched")
             self._upgrade(connection)
             connection.execute("SELECT 1 FROM session LIMIT 1").fetchone()
-        self._idle.append(connection)
 
     def _upgrade(self, connection: Connection) -> None:
         newest = len(self._upgrades) + 1
@@ -271,11 +262,12 @@ class SQLiteFile:
         connection.execute("BEGIN IMMEDIATE")  # and look again: another process may be upgrading
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         if version > newest:
-            connection.execute("ROLLBACK")
             raise StoreDamaged(
                 f"{self.path} has schema {version} and this version of Sojourn knows {newest}: upgrade Sojourn. "
                 "Nothing in it was touched"
             )
+        if version < 1:
+            raise StoreDamaged(f"{self.path} has no schema that there ever was ({version}): restore it from a backup")
         for step in self._upgrades[version - 1 :]:
             for statement in _statements(step):
                 connection.execute(statement)
@@ -300,26 +292,29 @@ class SQLiteFile:
         log starts over. (Beside a busy writer it never would, and appending costs twice as much as overwriting.)"""
         turnstile = Turnstile(self.path)
         try:
-            with closing(self._connect(self.path)) as connection:
-                connection.execute("PRAGMA busy_timeout = 20")  # for readers in the way, while the writers wait
-                connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-                turnstile.acquire(time.monotonic() + _PATIENCE)
-                try:
-                    connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
-                finally:
-                    turnstile.release()
-        except (sqlite3.Error, StoreError) as error:
+            self._fold_in("PASSIVE")
+            turnstile.acquire(time.monotonic() + _PATIENCE)
+            try:
+                self._fold_in("RESTART")
+            finally:
+                turnstile.release()
+        except StoreError as error:
             log.debug("a checkpoint of %s has to wait: %s", self.path, error)  # the log holds everything until then
         finally:
             turnstile.close()
             self._checkpointing.release()
 
+    def _fold_in(self, how: str) -> None:
+        with self._connection() as connection:
+            _set_patience(connection, 0.02)  # for readers in the way, while the writers wait
+            connection.execute(f"PRAGMA wal_checkpoint({how})").fetchone()
+            _set_patience(connection, self.deadline)
+
     # --- Errors --------------------------------------------------------------------------------------------------
 
     def _meaning(self, error: sqlite3.Error, *, writing: bool) -> StoreError:
         """What an error of SQLite means to a caller."""
-        code = getattr(error, "sqlite_errorcode", None)
-        primary = None if code is None else code & 0xFF
+        primary = _primary(error)
         if primary in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
             return StoreDamaged(f"{self.path} is damaged ({error}): restore it from a backup, or remove it to begin anew")
         if primary == sqlite3.SQLITE_FULL:
@@ -328,7 +323,7 @@ class SQLiteFile:
             return StoreUnavailable(f"{self.path} was locked past the deadline: nothing was written")
         if primary in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
             return StoreUnavailable(f"{self.path} cannot be written ({error}): nothing was written. Check its permissions")
-        if writing and _is_io_error(error):
+        if writing and primary == sqlite3.SQLITE_IOERR:
             return OutcomeUnknown(f"writing {self.path} failed ({error}), and it may or may not be on the disk")
         return StoreUnavailable(f"{self.path}: {error}")
 
@@ -343,8 +338,20 @@ def _statements(script: str) -> Iterator[str]:
             statement = ""
 
 
-def _is_io_error(error: sqlite3.Error) -> bool:
-    return (getattr(error, "sqlite_errorcode", 0) & 0xFF) == sqlite3.SQLITE_IOERR
+def _primary(error: BaseException) -> int | None:
+    """SQLite's code of an error, without its extension; None for other errors."""
+    code: int | None = getattr(error, "sqlite_errorcode", None)
+    return None if code is None else code & 0xFF
+
+
+def _set_patience(connection: Connection, seconds: float) -> None:
+    """How long SQLite waits for a lock that somebody else has."""
+    connection.execute(f"PRAGMA busy_timeout = {max(int(seconds * 1000), 1)}")
+
+
+def _fail(batch: list[Work], error: Exception) -> None:
+    for work in batch:
+        work.error = error
 
 
 def _identity(path: Path) -> tuple[int, int]:

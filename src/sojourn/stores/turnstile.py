@@ -19,6 +19,7 @@ from ..errors import StoreUnavailable
 
 __all__ = ["Turnstile"]
 
+_HOW: Final = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
 _TAKE: Final = fcntl.LOCK_EX | fcntl.LOCK_NB
 _AT_TURN: Final = 0.00005  # seconds between looks for the one who is next: short, as the turn lies idle meanwhile
 _AT_DOOR: Final = 0.0005  # and for those behind
@@ -55,8 +56,10 @@ class Turnstile:
 
     def _open(self) -> None:
         try:
-            self._door, self._turn = (os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600) for path in self._paths)
+            self._door = os.open(self._paths[0], _HOW, 0o600)
+            self._turn = os.open(self._paths[1], _HOW, 0o600)
         except OSError as error:
+            self.close()  # there may be one, and not the other
             raise StoreUnavailable(f"the lock files beside the database cannot be opened: {error}") from error
 
 
