@@ -109,12 +109,20 @@ class Site:
         return run(self.store.store.stats()).sessions
 
     def request(
-        self, handler: Handler | None = None, cookie: str | None = None, *, reply: Reply | None = None, host: str = "testserver"
+        self,
+        handler: Handler | None = None,
+        cookie: str | None = None,
+        *,
+        reply: Reply | None = None,
+        host: str = "testserver",
+        query: str = "",
+        headers: Iterable[tuple[str, str]] = (),
     ) -> Response:
         """One request. Without a handler the application does not touch its session."""
         name = str(next(self._number))
         self._work[name] = (handler, reply or Reply())
-        response = self._send(f"/{name}", cookie, host)
+        sent = [("host", host), *headers, *([] if cookie is None else [("cookie", cookie)])]
+        response = self._send(f"/{name}", query, sent)
         response.result = self._results.pop(name, None)
         return response
 
@@ -134,7 +142,7 @@ class Site:
         self._pool.shutdown()
         self.sessions.close()
 
-    def _send(self, path: str, cookie: str | None, host: str) -> Response:
+    def _send(self, path: str, query: str, sent: Pairs) -> Response:
         raise NotImplementedError
 
     def _perform(self, path: str, session: Callable[[], Any]) -> Reply:
@@ -170,9 +178,8 @@ class _Wsgi(Site):
             return [b"sorry"]
         return [reply.body] if isinstance(reply.body, bytes) else reply.body
 
-    def _send(self, path: str, cookie: str | None, host: str) -> Response:
-        status, headers, body = serve(self.app, path, cookie, host)
-        return Response(status, headers, body)
+    def _send(self, path: str, query: str, sent: Pairs) -> Response:
+        return Response(*serve(self.app, path, query, sent))
 
 
 class _Flask(Site):
@@ -195,9 +202,8 @@ class _Flask(Site):
         self.errors.append(error.original_exception)
         return "sorry", 500
 
-    def _send(self, path: str, cookie: str | None, host: str) -> Response:
-        status, headers, body = serve(self.app, path, cookie, host)
-        return Response(status, headers, body)
+    def _send(self, path: str, query: str, sent: Pairs) -> Response:
+        return Response(*serve(self.app, path, query, sent))
 
 
 class _Starlette(Site):
@@ -238,14 +244,12 @@ class _Starlette(Site):
     def save(self, session: AsyncSession) -> None:
         asyncio.run_coroutine_threadsafe(session.save(), self._loop).result(_TIMEOUT)
 
-    def _send(self, path: str, cookie: str | None, host: str) -> Response:
-        return asyncio.run_coroutine_threadsafe(self._ask(path, cookie, host), self._loop).result(_TIMEOUT)
+    def _send(self, path: str, query: str, sent: Pairs) -> Response:
+        return asyncio.run_coroutine_threadsafe(self._ask(path, query, sent), self._loop).result(_TIMEOUT)
 
-    async def _ask(self, path: str, cookie: str | None, host: str) -> Response:
-        headers = [(b"host", host.encode("latin-1"))]
-        if cookie is not None:
-            headers.append((b"cookie", cookie.encode("latin-1")))
-        request = httpx.Request("GET", f"https://testserver{path}", headers=headers)
+    async def _ask(self, path: str, query: str, sent: Pairs) -> Response:
+        headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in sent]
+        request = httpx.Request("GET", f"https://testserver{path}?{query}", headers=headers)
         response = await self._transport.handle_async_request(request)
         raw = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in response.headers.raw]
         return Response(response.status_code, raw, await response.aread())
@@ -347,17 +351,16 @@ class Flight:
         return self.future.result(_TIMEOUT)
 
 
-def serve(app: Any, path: str, cookie: str | None = None, host: str = "testserver") -> tuple[int, Pairs, bytes]:
+def serve(app: Any, path: str, query: str, sent: Pairs) -> tuple[int, Pairs, bytes]:
     """One request to a WSGI application, as a server makes it: checked against PEP 3333, closed at the end, and answered
     with 500 if the application raises."""
     environ = {
-        "REQUEST_METHOD": "GET", "SCRIPT_NAME": "", "PATH_INFO": path, "QUERY_STRING": "", "SERVER_NAME": "testserver",
-        "SERVER_PORT": "443", "SERVER_PROTOCOL": "HTTP/1.1", "HTTP_HOST": host, "wsgi.version": (1, 0),
+        "REQUEST_METHOD": "GET", "SCRIPT_NAME": "", "PATH_INFO": path, "QUERY_STRING": query, "SERVER_NAME": "testserver",
+        "SERVER_PORT": "443", "SERVER_PROTOCOL": "HTTP/1.1", "wsgi.version": (1, 0),
         "wsgi.url_scheme": "https", "wsgi.input": _Empty(), "wsgi.errors": _Silent(), "wsgi.multithread": True,
         "wsgi.multiprocess": False, "wsgi.run_once": False,
     }  # fmt: skip
-    if cookie is not None:
-        environ["HTTP_COOKIE"] = cookie
+    environ.update((f"HTTP_{name.upper().replace('-', '_')}", value) for name, value in sent)
     started: list[tuple[str, Pairs]] = []
     written: list[bytes] = []
 

@@ -6,8 +6,8 @@ more of it:
     <!-- no-run: reason -->    it is not run, and why
     <!-- output -->            the ```text block that follows is what the block before it prints; ``...`` is anything
 
-A block with a title is a file: ```python title="shop.py" writes it, and "shop.py (continued)" adds to its end. Each of them
-is run when the page is over.
+A block with a title is a file: ```python title="shop.py" writes it, and "shop.py (continued)" adds to its end. Each of
+them is run when the page is over.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ import dataclasses
 import importlib
 import inspect
 import io
-import os
 import re
 import runpy
 import shlex
@@ -49,23 +48,24 @@ class Block(NamedTuple):
     text: str
 
 
+_opens = re.compile(r'( *)(`{3,})(\w*)(?: title="([^"]+)")?').fullmatch
+
+
 def blocks_of(page: Path) -> list[Block]:
     """The fenced blocks of a page, in order."""
     found: list[Block] = []
-    fence = mark = ""
+    indent = fence = language = title = mark = ""
     held: list[str] = []
-    began = 0
     for number, line in enumerate(page.read_text("utf-8").splitlines(), 1):
-        if fence and line.rstrip() == fence:
-            language, title = opened
+        if fence and line.rstrip() == indent + fence:
             text = "\n".join(row.removeprefix(indent) for row in held)
-            found.append(Block(language, title, mark, began, text))
+            found.append(Block(language, title, mark, number - len(held), text))
             fence = mark = ""
         elif fence:
             held.append(line)
-        elif opening := re.fullmatch(r'( *)(`{3,})(\w*)(?: title="([^"]+)")?', line.rstrip()):
-            indent, ticks, language, title = opening[1], opening[2], opening[3], opening[4] or ""
-            fence, opened, held, began = indent + ticks, (language, title), [], number + 1
+        elif opening := _opens(line.rstrip()):
+            indent, fence, language, title = (part or "" for part in opening.groups())
+            held = []
         elif line.strip():
             comment = re.fullmatch(r"<!-- (.+) -->", line.strip())
             mark = comment[1] if comment else ""
@@ -80,7 +80,7 @@ def play(page: Path) -> None:
     """Run the blocks of a page, here and now, in the current folder."""
     program = types.ModuleType("page")
     sys.modules["page"] = program
-    sys.path.insert(0, os.getcwd())
+    sys.path.insert(0, str(Path.cwd()))
     printed = ""
     written: dict[str, None] = {}
     for block in blocks_of(page):
@@ -116,11 +116,11 @@ def _compare(page: Path, block: Block, printed: str) -> None:
         sys.exit(f"{page}:{block.line}: the page says\n\n{block.text}\n\nand the code prints\n\n{printed}")
 
 
-def _runnable() -> list[str]:
-    return [str(page.relative_to(ROOT)) for page in PAGES if any(block.language == "python" for block in blocks_of(page))]
+def _has_python(page: Path) -> bool:
+    return any(block.language == "python" for block in blocks_of(page))
 
 
-@pytest.mark.parametrize("page", _runnable())
+@pytest.mark.parametrize("page", [str(page.relative_to(ROOT)) for page in PAGES if _has_python(page)])
 def test_the_code_of_a_page_runs(page: str, tmp_path: Path) -> None:
     """Every block of Python on a page runs, in order, and prints what the page says."""
     command = [sys.executable, "-X", "utf8", str(Path(__file__).resolve()), str(ROOT / page)]
@@ -138,9 +138,19 @@ def test_what_is_not_run_says_why() -> None:
                 assert re.fullmatch(r"no-run: .{5,}", block.mark), where
             if block.mark == "output":
                 assert block.language == "text", where
-                assert before is not None and before.language == "python" and not before.title, where
+                assert before is not None, where
+                assert (before.language, before.title) == ("python", ""), where
                 assert not before.mark.startswith("no-run"), where
             before = block
+
+
+def test_code_is_narrow_enough_to_be_read() -> None:
+    """No line of code is wider than the column that the site gives it."""
+    for page in sorted(DOCS.rglob("*.md")):
+        if page.parent.name != "design":
+            for block in blocks_of(page):
+                wide = [line for line in block.text.splitlines() if len(line) > 88]
+                assert not wide, f"{page}: {wide[0]}"
 
 
 def test_commands_are_understood() -> None:
@@ -205,21 +215,25 @@ def test_every_public_name_is_in_the_reference() -> None:
     assert not missing
 
 
-def test_every_operation_is_in_the_reference() -> None:
-    """Each public method of a manager has a heading of its own, and those of the two worlds are the same."""
-    from sojourn import AsyncSessionManager, SessionManager
+def section(page: str, heading: str) -> str:
+    """What stands under the heading of that level 3 that begins with this code."""
+    found = re.search(rf"^### `{re.escape(heading)}\b(.*?)(?=^##|\Z)", text_of(page), re.MULTILINE | re.DOTALL)
+    assert found is not None, heading
+    return found[1]
 
-    headings = set(re.findall(r"^### `(\w+)", text_of("reference/manager.md"), re.MULTILINE))
-    for_adapters = {"new", "refuse", "open", "require", "begin", "finish", "finish_response", "save", "acquire", "leave"}
-    inner = {"tell", "clean_until"}
-    for kind in (SessionManager, AsyncSessionManager):
-        operations = {name for name in public_names(kind) if inspect.isfunction(getattr(kind, name))}
-        assert operations - for_adapters - inner <= headings
-        assert headings <= operations
-        for name in headings:
-            parameters = [each for each in inspect.signature(getattr(kind, name)).parameters if each not in ("self", "kinds")]
-            section = re.split(rf"^### `{name}\(", text_of("reference/manager.md"), flags=re.MULTILINE)[1].split("\n### ")[0]
-            assert [each for each in parameters if not re.search(rf"\b{each}\b", section)] == [], name
+
+def test_every_operation_is_in_the_reference() -> None:
+    """Each operation of a manager has a heading of its own, and its parameters are named under it."""
+    from sojourn import SessionManager
+
+    operations = {
+        name: value for name, value in inspect.getmembers(SessionManager, inspect.isfunction) if name[0] != "_"
+    }
+    assert set(re.findall(r"^### `(\w+)", text_of("reference/manager.md"), re.MULTILINE)) == set(operations)
+    for name, function in operations.items():
+        text = section("reference/manager.md", name)
+        for parameter in inspect.signature(function).parameters:
+            assert parameter == "self" or re.search(rf"\b{parameter}\b", text), f"{name}: {parameter}"
 
 
 def test_every_name_of_a_session_is_in_the_reference() -> None:
@@ -294,15 +308,15 @@ def test_every_command_and_option_is_in_the_reference() -> None:
     commands = make_parser("0")._subparsers._group_actions[0].choices  # type: ignore[union-attr]
     assert set(re.findall(r"^### `sojourn ([\w-]+)", text, re.MULTILINE)) == set(commands)
     for name, parser in commands.items():
-        section = re.split(rf"^### `sojourn {name}\b", text, flags=re.MULTILINE)[1].split("\n### ")[0]
         own = {option for action in parser._actions for option in action.option_strings} - {"-h", "--help", "--json"}
         if name != "demo":
             own -= {"--store"}
-        assert [option for option in sorted(own) if option not in section] == [], name
+        under = section("reference/command-line.md", f"sojourn {name}")
+        assert [option for option in sorted(own) if option not in under] == [], name
 
 
 def test_every_requirement_is_answered() -> None:
-    """The page on security has one row for each requirement, S1 to S36, in order, and says of each how far it is kept."""
+    """The page on security has one row for each requirement, S1 to S36, in order, and says how far each is kept."""
     rows = rows_of(text_of("security.md"), "", "requirement", "kept", "how, and what is missing")
     assert [row[0] for row in rows] == [f"S{number}" for number in range(1, 37)]
     assert {row[2] for row in rows} == {"yes", "in part", "not yet"}
@@ -311,8 +325,8 @@ def test_every_requirement_is_answered() -> None:
 
 # --- The table of outcomes --------------------------------------------------------------------------------------------
 
-# Lines of the table on the page about concurrency: the session as both load it, what the first and the second do with it, what
-# it becomes, and the paths that are told.
+# Lines of the table on the page about concurrency: the session as both load it, what the first and the second do with
+# it, what it becomes, and the paths that are told.
 OUTCOMES: dict[int, tuple[dict[str, Any], Any, Any, dict[str, Any], list[str]]] = {
     1: ({"a": 1, "b": 1}, lambda s: s.set("a", 2), lambda s: s.delete("b"), {"a": 2}, []),
     2: ({"a": 1}, lambda s: s.set("a", 2), lambda s: s.set("a", 3), {"a": 3}, ["a"]),
@@ -359,7 +373,7 @@ def _one_more(count: int) -> int:
 
 @pytest.mark.parametrize("line", OUTCOMES)
 def test_a_line_of_the_table_of_outcomes(line: int) -> None:
-    """Two who loaded the same session and commit one after the other get what the table says, and are told what it says."""
+    """Two who loaded the same session and commit one after the other get what the table says, and are told so."""
     from sojourn import SessionManager
 
     base, first, second, outcome, told = OUTCOMES[line]
@@ -375,7 +389,7 @@ def test_a_line_of_the_table_of_outcomes(line: int) -> None:
 
 
 def test_every_line_of_the_table_of_outcomes_is_shown() -> None:
-    """The lines of the table are numbered, and each has tests; the lines that say "told" are those in which somebody is."""
+    """The lines of the table are numbered, each has tests, and those that say "told" are those in which somebody is."""
     text = text_of("concurrency.md")
     rows = rows_of(text, "", "first", "second", "outcome", "told")
     assert [row[0] for row in rows] == [str(number) for number in range(1, len(rows) + 1)]
@@ -391,26 +405,27 @@ def test_every_line_of_the_table_of_outcomes_is_shown() -> None:
         assert says.startswith("yes") if told else says.startswith(("no", "what both changed")), number
 
 
-# --- What the pages point to -------------------------------------------------------------------------------------------
+# --- What the pages point to -----------------------------------------------------------------------------------------
 
 
 def test_named_tests_exist() -> None:
     """A test that a page names as its proof is there."""
-    trees: dict[str, ast.Module] = {}
-    named = 0
-    for page in PAGES:
-        for path, *names in (found.split("::") for found in re.findall(r"`((?:tests|src)/[\w/]+\.py(?:::\w+)+)`", page.read_text("utf-8"))):
-            body: Any = trees.setdefault(path, ast.parse((ROOT / path).read_text("utf-8"))).body
-            for name in names:
-                found = [node for node in body if getattr(node, "name", None) == name]
-                assert found, f"{page}: {path}::{name} is not there"
-                body = getattr(found[0], "body", [])
-            named += 1
-    assert named > 20
+    named = {
+        name
+        for page in PAGES
+        for name in re.findall(r"`((?:tests|src)/[\w/]+\.py(?:::\w+)+)`", page.read_text("utf-8"))
+    }
+    assert len(named) > 20
+    for path, *names in (name.split("::") for name in sorted(named)):
+        body: Any = ast.parse((ROOT / path).read_text("utf-8")).body
+        for name in names:
+            found = [node for node in body if getattr(node, "name", None) == name]
+            assert found, f"{path}::{name} is not there"
+            body = getattr(found[0], "body", [])
 
 
 def test_links_of_the_readme_lead_somewhere() -> None:
-    """What README.md links to in this repository is there. (Links of the other pages are checked when the site is built.)"""
+    """What README.md links to in this repository is there. (Links of the other pages are checked by ``make docs``.)"""
     for target in re.findall(r"\]\((?!https?:)([^)#]+)[^)]*\)", (ROOT / "README.md").read_text("utf-8")):
         assert (ROOT / target).exists(), target
 
@@ -426,22 +441,20 @@ def test_every_page_can_be_reached() -> None:
             assert f"({page.name})" in text_of("design/index.md"), name
 
 
-def test_pictures_are_for_everybody() -> None:
-    """A picture has a title and a description, follows the reader's light or dark setting, loads nothing from elsewhere, and
-    stands on a page with a text in its place."""
+@pytest.mark.parametrize("name", sorted(picture.name for picture in (DOCS / "pictures").glob("*.svg")))
+def test_pictures_are_for_everybody(name: str) -> None:
+    """A picture has a title and a description, follows the reader's light or dark setting, loads nothing from elsewhere
+    and stands on a page, with a text in its place."""
+    source = (DOCS / "pictures" / name).read_text("utf-8")
+    root = ElementTree.fromstring(source)
+    words = {kind: root.findtext(f"{{http://www.w3.org/2000/svg}}{kind}", "") for kind in ("title", "desc")}
+    assert len(words["title"]) > 10
+    assert len(words["desc"]) > 80
+    assert (root.get("role"), root.get("aria-labelledby")) == ("img", "title desc")
+    assert "prefers-color-scheme: dark" in source
+    assert not re.search(r"(href|src)=|@import|<script|url\((?!#)|http(?!://www\.w3\.org/2000/svg)", source)
     shown = "\n".join(page.read_text("utf-8") for page in PAGES)
-    pictures = sorted((DOCS / "pictures").glob("*.svg"))
-    assert pictures
-    for picture in pictures:
-        source = picture.read_text("utf-8")
-        root = ElementTree.fromstring(source)
-        title, description = (root.find(f"{{http://www.w3.org/2000/svg}}{name}") for name in ("title", "desc"))
-        assert title is not None and title.text, picture
-        assert description is not None and len(description.text or "") > 80, picture
-        assert root.get("role") == "img" and root.get("aria-labelledby") == "title desc", picture
-        assert "prefers-color-scheme: dark" in source, picture
-        assert not re.search(r"(href|src)=|@import|<script|url\((?!#)|http(?!://www\.w3\.org/2000/svg)", source), picture
-        assert re.search(rf"!\[[^\]]{{20,}}\]\([./]*(docs/)?pictures/{picture.name}\)", shown), picture
+    assert re.search(rf"!\[[^\]]{{20,}}\]\([./]*(docs/)?pictures/{name}\)", shown)
 
 
 if __name__ == "__main__":

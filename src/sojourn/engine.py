@@ -299,7 +299,11 @@ class Engine:
 
     async def _sweep(self) -> None:
         """Where no cleaner runs, creations remove the dead, a bounded number each: what is born pays for who died."""
-        found = await self.store.purge_expired(self.clock(), _SWEEP_BY_CREATION)
+        try:
+            found = await self.store.purge_expired(self.clock(), _SWEEP_BY_CREATION)
+        except StoreError as error:
+            log.warning("a creation could not remove the dead, the next one will try again: %s", error)
+            return
         self.tell(found)
         if len(found) < _SWEEP_BY_CREATION:
             self._swept_at = time.monotonic()

@@ -17,6 +17,7 @@ import os
 import random
 import threading
 import time
+import weakref
 from collections.abc import Awaitable, Callable, Iterable
 from os import urandom
 from typing import Final, Literal, TypeAlias, TypeVar
@@ -60,12 +61,22 @@ __all__ = ["Job", "Lanes", "backoff", "mint_version", "repeated"]
 T = TypeVar("T")
 
 _REPEATS: Final = 3  # how often one commit is sent when its reply does not come
+_GRACE: Final = 1.0  # seconds past its deadline for which a job waits for the end of a commit that is under way with it
 _PATIENCE: Final = 3  # conflicts before a leader starts to wait between attempts
 _KEPT: Final = (VERSIONS_KEPT - 1) * VERSION_BYTES
 
 
 _names = random.Random(urandom(32))  # noqa: S311 - names, not secrets; seeded anew in a forked child
-os.register_at_fork(after_in_child=lambda: _names.seed(urandom(32)))
+_all: weakref.WeakSet[Lanes] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    _names.seed(urandom(32))
+    for lanes in list(_all):
+        lanes.forked()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def mint_version() -> bytes:
@@ -84,8 +95,8 @@ class Job:
     # What an uncontended job never sets stands on the class.
     followers: list[Job] | None = None
     signal: Signal | None = None
-    tried: bytes = b""
-    """The version under which it was last sent: it may have been made though nobody heard of it."""
+    tried: tuple[bytes, ...] = ()
+    """The versions under which it was sent and that nobody heard of: it may have been made."""
     result: Record | None = None
     error: Exception | None = None
 
@@ -143,6 +154,12 @@ class Lanes:
         self._lanes: dict[str, Job] = {}
         self._lock = threading.Lock()
         self.conflicts = 0
+        _all.add(self)
+
+    def forked(self) -> None:
+        """In the child of a fork: whoever led a lane is not here."""
+        self._lanes = {}
+        self._lock = threading.Lock()
 
     async def commit(self, job: Job) -> Record:
         """Make the commit; the record as it is then. Raises `SessionGone`, `ConflictError`, `SessionLeased`,
@@ -183,9 +200,8 @@ class Lanes:
     def _join(self, handle: str, job: Job) -> bool:
         """Follow whoever leads; True if the lane has emptied meanwhile and this job leads."""
         with self._lock:
-            leader = self._lanes.get(handle)
-            if leader is None:
-                self._lanes[handle] = job
+            leader = self._lanes.setdefault(handle, job)
+            if leader is job:
                 return True
             job.state = "waiting"
             job.signal = self._waiting.signal()
@@ -199,6 +215,8 @@ class Lanes:
         assert job.signal is not None  # noqa: S101 - set when it joined
         try:
             woken = await job.signal.wait(job.deadline - time.monotonic())
+            if not woken and job.state == "driven":
+                woken = await job.signal.wait(_GRACE)
         except BaseException:
             self._leave(handle, job)
             if job.state == "leading":
@@ -212,10 +230,13 @@ class Lanes:
                 raise OutcomeUnknown("the commit was under way when the time was up: load the session and look")
 
     def _leave(self, handle: str, job: Job) -> None:
+        """Nobody may count on this job's caller any more: it gave up, or was interrupted."""
         with self._lock:
             leader = self._lanes.get(handle)
             if job.state == "waiting" and leader is not None and leader.followers and job in leader.followers:
                 leader.followers.remove(job)
+            if job.state == "driven":
+                job.signal = None  # it is not to lead, should its leader leave, too
 
     def _hand_over(self, handle: str, job: Job) -> None:
         """The end of a lead: wake the next leader with all that wait as its batch, or leave the lane empty."""
@@ -260,10 +281,13 @@ class Lanes:
                 leader.current = outcome.record
                 conflicts += 1
                 self.conflicts += 1
+                for job in taken:
+                    job.tried = job.tried[:-1]  # this one was refused for certain
                 if _drop_late(taken, leased=isinstance(outcome, Leased)):
                     return
                 if isinstance(outcome, Leased) or conflicts > _PATIENCE:
                     await self._waiting.sleep(backoff(conflicts))
+                    leader.current = await self._store.load(base.handle) or leader.current  # it has aged meanwhile
             elif self._close(outcome, leader, taken):
                 return
 
@@ -291,7 +315,7 @@ class Lanes:
         overwritten: list[str] = []
         taken: list[Job] = []
         for job in batch:
-            if job.tried and current.knows(job.tried):
+            if job.tried and any(map(current.knows, job.tried)):
                 job.finish(current)
                 continue
             try:
@@ -306,7 +330,7 @@ class Lanes:
             except Exception as error:  # its function may raise anything, and it concerns nobody else
                 job.finish(None, error)
             else:
-                job.tried = version
+                job.tried = (*job.tried, version)
                 taken.append(job)
         versions = version + current.versions[:_KEPT]
         accessed_at = now if touch_due(current, now) else current.accessed_at
@@ -359,13 +383,17 @@ class Lanes:
             if not isinstance(error, OutcomeUnknown):
                 raise error
             commit, fence, cap = self._store.commit, taken[0].fence, self._cap
-            return await repeated(
+            outcome = await repeated(
                 lambda: commit(base, wanted, now, fence=fence, facts=told, cap=cap),
                 taken[0].deadline - time.monotonic(),
                 error,
             )
+            if isinstance(outcome, (Conflict, Leased)) and not outcome.record.knows(base.version):
+                raise error  # so many commits later that the record does not remember whether this one was among them
+            return outcome
         except StoreError as final:
-            _fail(taken, type(final), str(final))
+            for job in taken:
+                job.finish(None, _twin(final))
             raise
 
 
@@ -381,6 +409,13 @@ async def repeated(send: Callable[[], Awaitable[T]], within: float, unknown: Out
         except (OutcomeUnknown, StoreUnavailable) as error:
             unknown.add_note(f"sent again: {error}")
     raise unknown
+
+
+def _twin(error: StoreError) -> StoreError:
+    """The same failure once more, as each is raised in another thread or task."""
+    twin = type(error).__new__(type(error), *error.args)
+    twin.__dict__.update(error.__dict__)
+    return twin
 
 
 def _fail(jobs: Iterable[Job], kind: type[SojournError], message: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from contextlib import suppress
 from typing import Protocol
 
 __all__ = ["Signal", "TaskWaiting", "ThreadWaiting", "Waiting"]
@@ -45,7 +46,8 @@ class _ThreadSignal:
         return self._lock.acquire(timeout=max(timeout, 0.0))
 
     def set(self) -> bool:
-        self._lock.release()
+        with suppress(RuntimeError):  # it was set before
+            self._lock.release()
         return True
 
 

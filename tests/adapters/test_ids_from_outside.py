@@ -130,11 +130,12 @@ def test_the_same_cookie_twice_is_one(visitor: Visitor) -> None:
 
 
 def test_no_other_place_for_an_id_is_looked_at(visitor: Visitor) -> None:
-    """An id in the path of the request is ignored, as is one in any place but our cookie."""
+    """An id in the query, in another header or in another cookie is ignored: it comes in our cookie or not at all."""
     visitor.do(lambda session: session.set("name", "Ada"))
-    site = visitor.site
-    assert site.request(see, f"Authorization={visitor.id}; token={visitor.id}").result == _NOBODY
-    assert site.request(see, None).result == _NOBODY
+    site, live = visitor.site, visitor.id
+    query = f"{NAME}={live}&session={live}&session_id={live}&sid={live}"
+    headers = [("authorization", f"Bearer {live}"), ("x-session-id", str(live)), (NAME.lower(), str(live))]
+    assert site.request(see, f"session={live}; token={live}", query=query, headers=headers).result == _NOBODY
 
 
 @given(st.text(st.characters(max_codepoint=255), max_size=60), st.text(st.characters(max_codepoint=255), max_size=60))

@@ -12,25 +12,14 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import count
 
+from faults import FAULTS
+from talking import hear, ready, say
 from writing import WRITINGS, add_one
 
 from sojourn import SessionConfig, SessionManager, SojournError
 from sojourn.stores import sqlite_file
 
 PATIENT = SessionConfig(deadline=10)
-
-
-def say(line: object) -> None:
-    print(line, flush=True)
-
-
-def ready() -> None:
-    say("ready")
-    hear()
-
-
-def hear() -> str:
-    return sys.stdin.readline().strip()
 
 
 def write(url: str, session_id: str, name: str, turns: str, writer: str) -> None:
@@ -105,7 +94,7 @@ def write_until_killed(url: str, session_ids: Sequence[str]) -> None:
                     session["number"] = number
                     session["block"] = number.to_bytes(4, "big") * 1000
                     session["log"].append(number)
-                os.write(1, f"{which} {number}\n".encode())
+                say(f"{which} {number}")
 
         say(f"pid {os.getpid()}")
         for which, session_id in enumerate(session_ids[1:], 1):
@@ -113,7 +102,7 @@ def write_until_killed(url: str, session_ids: Sequence[str]) -> None:
         work(0, session_ids[0])
 
 
-JOBS: dict[str, Callable[..., None]] = {job.__name__: job for job in (write, count_up, hammer, reborn)}
+JOBS: dict[str, Callable[..., None]] = {job.__name__: job for job in (write, count_up, hammer, reborn, *FAULTS)}
 
 if __name__ == "__main__":
     signal.alarm(60)

@@ -10,26 +10,30 @@ only before it wrote anything.
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 from sqlite3 import Connection
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 from msgspec import Struct
 
 from ..errors import OutcomeUnknown, StoreUnavailable
 
-__all__ = ["InlineWriter", "ThreadWriter", "Work", "Writer"]
+__all__ = ["UNDONE", "InlineWriter", "ThreadWriter", "Work", "Writer"]
 
 T = TypeVar("T")
+log = logging.getLogger("sojourn")
+
 UNDONE: Final = object()
 _MOST: Final = 256  # pieces of work in one transaction
+_PATIENCE: Final = 1.0  # seconds past its deadline for which a caller waits for the end of a transaction that was begun
 
 
-class Work(Struct):
+class Work(Struct, eq=False):
     """One piece of work and what became of it."""
 
     act: Callable[[Connection], Any]
@@ -51,6 +55,7 @@ class Work(Struct):
         return self.result
 
 
+_Queued: TypeAlias = "tuple[Work, asyncio.Future[None], asyncio.AbstractEventLoop]"
 Execute = Callable[[list[Work]], None]
 """Runs a batch in one transaction and notes each result. Never raises for what belongs to a piece of work."""
 
@@ -65,7 +70,7 @@ class Writer(Protocol):
         """Finish what was begun and release threads."""
 
 
-class _Waiting(Struct):
+class _Waiting(Struct, eq=False):
     """A caller that waits for its turn, or for somebody to have done its work."""
 
     work: Work
@@ -96,36 +101,55 @@ class InlineWriter:
         return work.outcome()
 
     def _wait(self, waiting: _Waiting) -> None:
-        woken = waiting.signal.acquire(timeout=max(waiting.work.until - time.monotonic(), 0.0))
-        if not woken:
-            with self._lock:
-                if waiting in self._queue:
-                    self._queue.remove(waiting)
-                    raise StoreUnavailable("the database was busy past the deadline: nothing was written")
-            if waiting.batch is None:
-                # It is in a transaction that is being made: a little patience tells more than "unknown" would.
-                if not waiting.signal.acquire(timeout=1.0):
-                    raise OutcomeUnknown("the write was under way when the time was up")
-            else:
-                waiting.signal.acquire()
+        try:
+            self._wait_for_turn(waiting)
+        except BaseException:
+            self._leave(waiting)
+            raise
         if waiting.batch is not None:
             self._lead([member.work for member in waiting.batch], waiting.batch[1:])
 
-    def _lead(self, batch: list[Work], others: Any) -> None:
+    def _wait_for_turn(self, waiting: _Waiting) -> None:
+        """Wait until somebody has done the work, or it is this caller's turn to do it."""
+        if waiting.signal.acquire(timeout=max(waiting.work.until - time.monotonic(), 0.0)):
+            return
+        with self._lock:
+            queued, chosen = waiting in self._queue, waiting.batch is not None
+        if queued:
+            raise StoreUnavailable("the database was busy past the deadline: nothing was written")
+        # It is in a transaction that is being made: a little patience tells more than "unknown" would.
+        if not chosen and not waiting.signal.acquire(timeout=_PATIENCE):
+            raise OutcomeUnknown("the write was under way when the time was up")
+
+    def _leave(self, waiting: _Waiting) -> None:
+        """Nobody may count on this caller any more: it gave up, or was interrupted."""
+        with self._lock:
+            if waiting in self._queue:
+                self._queue.remove(waiting)
+            if waiting.batch is None:
+                return
+            self._queue.extendleft(reversed(waiting.batch[1:]))
+        self._hand_over()
+
+    def _lead(self, batch: list[Work], others: Sequence[_Waiting]) -> None:
         try:
             self._execute(batch)
         finally:
-            successor = None
-            with self._lock:
-                if self._queue:
-                    successor = self._queue[0]
-                    successor.batch = [self._queue.popleft() for _ in range(min(len(self._queue), _MOST))]
-                else:
-                    self._busy = False
-            if successor is not None:
-                successor.signal.release()
+            self._hand_over()
             for member in others:
                 member.signal.release()
+
+    def _hand_over(self) -> None:
+        """Wake the next to lead, with all that wait as its batch."""
+        successor = None
+        with self._lock:
+            if self._queue:
+                successor = self._queue[0]
+                successor.batch = [self._queue.popleft() for _ in range(min(len(self._queue), _MOST))]
+            else:
+                self._busy = False
+        if successor is not None:
+            successor.signal.release()
 
     def close(self) -> None:
         """Nothing to release."""
@@ -136,48 +160,51 @@ class ThreadWriter:
 
     def __init__(self, execute: Execute) -> None:
         self._execute = execute
-        self._queue: SimpleQueue[tuple[Work, asyncio.Future[None], asyncio.AbstractEventLoop] | None] = SimpleQueue()
+        self._queue: SimpleQueue[_Queued | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
 
     async def write(self, work: Work) -> Any:
-        if self._thread is None:
-            self._start()
         loop = asyncio.get_running_loop()
         done: asyncio.Future[None] = loop.create_future()
-        self._queue.put((work, done, loop))
-        patience = work.until - time.monotonic() + 1.0
+        with self._lock:  # against a `close` in another thread: what comes after it finds a new queue
+            if self._thread is None:
+                self._start()
+            self._queue.put((work, done, loop))
         try:
-            await asyncio.wait_for(done, max(patience, 1.0))
+            await asyncio.wait_for(done, max(work.until - time.monotonic(), 0.0) + _PATIENCE)
         except TimeoutError:
             raise OutcomeUnknown("the write was under way when the time was up") from None
         return work.outcome()
 
     def _start(self) -> None:
-        with self._lock:
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="sojourn-writer", daemon=True)
-                self._thread.start()
+        self._queue = SimpleQueue()
+        self._thread = threading.Thread(target=self._run, args=(self._queue,), name="sojourn-writer", daemon=True)
+        self._thread.start()
 
-    def _run(self) -> None:
-        while (first := self._queue.get()) is not None:
+    def _run(self, queue: SimpleQueue[_Queued | None]) -> None:
+        while (first := queue.get()) is not None:
             batch = [first]
-            while len(batch) < _MOST and not self._queue.empty():
-                more = self._queue.get()
+            while len(batch) < _MOST and not queue.empty():
+                more = queue.get()
                 if more is None:
-                    self._queue.put(None)  # the end, for the next round
+                    queue.put(None)  # the end, for the next round
                     break
                 batch.append(more)
-            self._execute([work for work, _, _ in batch])
+            try:
+                self._execute([work for work, _, _ in batch])
+            except Exception:  # those who wait are told that it cannot be known, and the others are served
+                log.exception("the writer failed")
             for loop in {loop for _, _, loop in batch}:
                 _wake(loop, [done for _, done, owner in batch if owner is loop])
             del first, batch  # hold nobody's results while waiting
 
     def close(self) -> None:
-        if self._thread is not None:
+        with self._lock:
+            thread, self._thread = self._thread, None
             self._queue.put(None)
-            self._thread.join()
-            self._thread = None
+        if thread is not None:
+            thread.join()
 
 
 def _wake(loop: asyncio.AbstractEventLoop, futures: list[asyncio.Future[None]]) -> None:
