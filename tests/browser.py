@@ -1,5 +1,5 @@
-"""A small model of what RFC 6265bis (and CHIPS) has a browser do with ``Set-Cookie``: what is accepted, for how long, and
-what is sent back. What a browser would drop, this drops, and says why."""
+"""A small model of what RFC 6265bis (and CHIPS) has a browser do with ``Set-Cookie``: what is accepted, for how long,
+and what is sent back. What a browser would drop, this drops, and says why."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Cookie:
 
 def parse(header: str) -> Cookie:
     """The cookie in a ``Set-Cookie`` header (sections 5.6 and 5.7); `Rejected` if a browser would drop it."""
-    if any(ord(character) < 32 and character != "\t" or ord(character) == 127 for character in header):
+    if any((ord(character) < 32 and character != "\t") or ord(character) == 127 for character in header):
         raise Rejected("a control character")
     pair, *rest = header.split(";")
     name, equals, value = pair.partition("=")

@@ -5,13 +5,18 @@ from __future__ import annotations
 
 import inspect
 import os
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
 
-pytest.register_assert_rewrite("sojourn.testing", "worlds")
+pytest.register_assert_rewrite("sojourn.testing", "worlds", "sites", "browser")
 
 import worlds  # noqa: E402 - after the line above, or its assertions would show nothing
+
+if TYPE_CHECKING:
+    import sites
 
 settings.register_profile("ordinary", deadline=None, print_blob=True)
 settings.register_profile("thorough", deadline=None, print_blob=True, max_examples=2000)
@@ -33,3 +38,24 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 def world(request: pytest.FixtureRequest) -> worlds.World:
     """Each world in turn."""
     return request.param
+
+
+@pytest.fixture(params=["starlette", "fastapi", "wsgi", "flask"])
+def open_site(request: pytest.FixtureRequest) -> Iterator[Callable[..., sites.Site]]:
+    """Opens sites of each framework in turn, with the settings given."""
+    import sites  # the frameworks take a second to import, which most tests can do without
+
+    with sites.opener(request.param) as open_one:
+        yield open_one
+
+
+@pytest.fixture
+def site(open_site: Callable[..., sites.Site]) -> sites.Site:
+    """A site with the default settings."""
+    return open_site()
+
+
+@pytest.fixture
+def visitor(site: sites.Site) -> sites.Visitor:
+    """A visitor who has no cookie."""
+    return site.visitor()

@@ -26,14 +26,13 @@ from wsgiref.validate import validator
 import fastapi
 import flask
 import httpx
-from browser import Cookie, Jar, parse
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response as StarletteResponse
 from starlette.responses import StreamingResponse
 from starlette.routing import Route
-from worlds import Through
 
+from browser import Cookie, Jar, parse
 from sojourn import AsyncSession, AsyncSessionManager, SessionConfig, SessionManager
 from sojourn.adapters.asgi import SessionMiddleware as ASGIMiddleware
 from sojourn.adapters.flask import SojournSessionInterface
@@ -41,6 +40,7 @@ from sojourn.adapters.wsgi import SessionMiddleware as WSGIMiddleware
 from sojourn.blocking import run
 from sojourn.stores.memory import MemoryStore
 from sojourn.testing import Clock
+from worlds import Through
 
 Handler = Callable[[Any], Any]
 Pairs = list[tuple[str, str]]
@@ -234,7 +234,9 @@ class _Starlette(Site):
             response = StarletteResponse(reply.body, reply.status)
         else:
             response = StreamingResponse(reply.body, reply.status)
-        response.raw_headers += [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in reply.headers]
+        response.raw_headers += [
+            (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in reply.headers
+        ]
         return response
 
     async def _error(self, request: Request, error: Exception) -> StarletteResponse:
@@ -271,16 +273,17 @@ class _FastAPI(_Starlette):
         return app
 
 
-SITES: tuple[type[Site], ...] = (_Starlette, _FastAPI, _Wsgi, _Flask)
+_KINDS: dict[str, type[Site]] = {kind.kind: kind for kind in (_Starlette, _FastAPI, _Wsgi, _Flask)}
 
 
 @contextmanager
-def opener(kind: type[Site]) -> Iterator[Callable[..., Site]]:
-    """A function that opens sites of one kind; they are closed at the end."""
+def opener(kind: str) -> Iterator[Callable[..., Site]]:
+    """A function that opens sites of one kind: "starlette", "fastapi", "wsgi" or "flask". They are closed at the
+    end."""
     opened: list[Site] = []
 
     def open_site(**settings: Any) -> Site:
-        opened.append(kind(**settings))
+        opened.append(_KINDS[kind](**settings))
         return opened[-1]
 
     try:
@@ -352,11 +355,11 @@ class Flight:
 
 
 def serve(app: Any, path: str, query: str, sent: Pairs) -> tuple[int, Pairs, bytes]:
-    """One request to a WSGI application, as a server makes it: checked against PEP 3333, closed at the end, and answered
-    with 500 if the application raises."""
+    """One request to a WSGI application, as a server makes it: checked against PEP 3333, closed at the end, and
+    answered with 500 if the application raises."""
     environ = {
-        "REQUEST_METHOD": "GET", "SCRIPT_NAME": "", "PATH_INFO": path, "QUERY_STRING": query, "SERVER_NAME": "testserver",
-        "SERVER_PORT": "443", "SERVER_PROTOCOL": "HTTP/1.1", "wsgi.version": (1, 0),
+        "REQUEST_METHOD": "GET", "SCRIPT_NAME": "", "PATH_INFO": path, "QUERY_STRING": query,
+        "SERVER_NAME": "testserver", "SERVER_PORT": "443", "SERVER_PROTOCOL": "HTTP/1.1", "wsgi.version": (1, 0),
         "wsgi.url_scheme": "https", "wsgi.input": _Empty(), "wsgi.errors": _Silent(), "wsgi.multithread": True,
         "wsgi.multiprocess": False, "wsgi.run_once": False,
     }  # fmt: skip

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from browser import Jar, Rejected, parse
 from hypothesis import given
 from hypothesis import strategies as st
 
+from browser import Jar, Rejected, parse
 from sojourn import CookieConfig
 from sojourn.cookie import clear_cookie, is_loopback, read_cookies, set_cookie
 from sojourn.ids import join, mint
@@ -47,10 +47,12 @@ def test_our_cookie_is_read_by_its_exact_name(headers: list[str], values: list[s
     assert read_cookies(headers, DEFAULT) == values
 
 
-@pytest.mark.parametrize("space", [chr(code) for code in range(256) if chr(code).isspace() and chr(code) not in " \t"], ids=repr)
+@pytest.mark.parametrize(
+    "space", [chr(code) for code in range(256) if chr(code).isspace() and chr(code) not in " \t"], ids=repr
+)
 def test_no_other_white_space_hides_a_planted_name(space: str) -> None:
-    """A name behind white space other than spaces and tabs, which browsers let any site set without a prefix's protection,
-    is not ours."""
+    """A name behind white space other than spaces and tabs, which browsers let any site set without a prefix's
+    protection, is not ours."""
     assert read_cookies([f"a=b;{space}{NAME}=evil"], DEFAULT) == []
     assert read_cookies([f"{space}{NAME}=evil; {NAME}=x"], DEFAULT) == ["x"]
 
@@ -82,8 +84,8 @@ def _is_free(name: str) -> bool:
 
 @given(configs(), st.none() | st.floats(-10, 10_000 * DAY))
 def test_browsers_take_every_cookie_that_can_be_configured(config: CookieConfig, lasts: float | None) -> None:
-    """Every configuration that is accepted makes a cookie that a browser accepts, sends back to us, and deletes when it is
-    told to; every attribute is spelled out."""
+    """Every configuration that is accepted makes a cookie that a browser accepts, sends back to us, and deletes when it
+    is told to; every attribute is spelled out."""
     session_id = join(*mint())
     header = set_cookie(session_id, config, lasts)
     cookie = parse(header)
@@ -105,7 +107,16 @@ def test_browsers_take_every_cookie_that_can_be_configured(config: CookieConfig,
 
 @pytest.mark.parametrize(
     ("lasts", "age"),
-    [(None, None), (0.0, 0), (-5.0, 0), (0.9, 0), (59.99, 59), (400 * DAY, 400 * DAY), (401 * DAY, 400 * DAY), (1e12, 400 * DAY)],
+    [
+        (None, None),
+        (0.0, 0),
+        (-5.0, 0),
+        (0.9, 0),
+        (59.99, 59),
+        (400 * DAY, 400 * DAY),
+        (401 * DAY, 400 * DAY),
+        (1e12, 400 * DAY),
+    ],
 )
 def test_a_cookie_never_outlives_its_session(lasts: float | None, age: int | None) -> None:
     """Max-Age is whole seconds, rounded down, from 0 to 400 days; without "remember me" there is none."""
@@ -114,7 +125,17 @@ def test_a_cookie_never_outlives_its_session(lasts: float | None, age: int | Non
 
 @pytest.mark.parametrize(
     "host",
-    ["localhost", "LOCALHOST", "localhost:8000", "127.0.0.1", "127.0.0.1:80", "127.9.9.9", "[::1]", "[::1]:8000", "a.localhost:1"],
+    [
+        "localhost",
+        "LOCALHOST",
+        "localhost:8000",
+        "127.0.0.1",
+        "127.0.0.1:80",
+        "127.9.9.9",
+        "[::1]",
+        "[::1]:8000",
+        "a.localhost:1",
+    ],
 )
 def test_this_machine_is_known(host: str) -> None:
     """Loopback addresses and names are this machine, with a port or without."""
@@ -124,9 +145,9 @@ def test_this_machine_is_known(host: str) -> None:
 @pytest.mark.parametrize(
     "host",
     [
-        "", ":", "[", "]", "[]", "::", "example.org", "localhost.example.org", "127.0.0.1.example.org", "128.0.0.1", "10.0.0.1",
-        "0.0.0.0", "[::]", "[::2]", "notlocalhost", "localhost@example.org", "2130706433", "127.1", "0x7f.0.0.1", "\x00", "é",
-        "example.org/localhost", "x" * 100_000,
+        "", ":", "[", "]", "[]", "::", "example.org", "localhost.example.org", "127.0.0.1.example.org", "128.0.0.1",
+        "10.0.0.1", "0.0.0.0", "[::]", "[::2]", "notlocalhost", "localhost@example.org", "2130706433", "127.1",
+        "0x7f.0.0.1", "\x00", "é", "example.org/localhost", "x" * 100_000,
     ],
     ids=lambda host: repr(host)[:30],
 )  # fmt: skip

@@ -287,8 +287,16 @@ def test_every_error_is_in_the_reference() -> None:
     from sojourn import errors
 
     text = text_of("reference/errors.md")
-    named = {row[0] for row in rows_of(text, "error", "is also", "when", "what was written", "what to do")}
+    named = {row[0] for row in rows_of(text, "error", "when", "what was written", "what to do")}
     assert named == {name for name in errors.__all__ if name != "SojournError"}
+    tree = re.search(r"```text\n(.*?)```", text, re.DOTALL)
+    assert tree is not None
+    above: list[str] = []
+    for line in tree[1].splitlines():
+        drawn, name, base = re.fullmatch(r"([│├└─ ]*)(\w+)(?: \((\w+)\))?", line).groups()  # type: ignore[union-attr]
+        above[len(drawn) // 4 :] = [name]
+        kind = getattr(errors, name)
+        assert [each.__name__ for each in kind.__bases__] == [*(above[-2:-1] or ["Exception"]), *filter(None, [base])]
 
 
 def test_every_kind_of_value_is_in_the_reference() -> None:

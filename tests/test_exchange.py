@@ -9,12 +9,20 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from worlds import Sessions, Through, World
 
-from sojourn import ConflictError, DamagedRecord, OutcomeUnknown, SessionLeased, StoreDamaged, StoreError, StoreUnavailable
+from sojourn import (
+    ConflictError,
+    DamagedRecord,
+    OutcomeUnknown,
+    SessionLeased,
+    StoreDamaged,
+    StoreError,
+    StoreUnavailable,
+)
 from sojourn.exchange import ANSWERED, Exchange, answer_for, with_privacy
 from sojourn.stores.memory import MemoryStore
 from sojourn.testing import Clock
+from worlds import Sessions, Through, World
 
 NAME = "__Host-session"
 
@@ -42,7 +50,8 @@ def site(world: World) -> Site:
 
 
 async def test_a_request_takes_a_load_and_a_commit(site: Site) -> None:
-    """A request that changes its session makes one load and one commit; finishing makes nothing more, and closes the object."""
+    """A request that changes its session makes one load and one commit; finishing makes nothing more, and closes the
+    object."""
     exchange = await site.begin(await site.cookie())
     site.store.calls.clear()
     exchange.session["a"] = 1
@@ -89,14 +98,16 @@ async def test_an_end_between_commit_and_finish_is_carried_out(site: Site) -> No
 _LATE: dict[str, Callable[[Any], Any]] = {
     "a value that cannot be stored": lambda session: session["list"].append(object()),
     "too large": lambda session: session.set("text", "x" * 1_000_000),
-    "a function that raises when it is replayed": lambda session: session.update("name", lambda name: 1 if name == "Ada" else 1 / 0),
+    "a replay that raises": lambda session: session.update("name", lambda name: 1 if name == "Ada" else 1 / 0),
     "sign-in": lambda session: session.login("eve"),
     "rotation": lambda session: session.rotate(),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("late", _LATE.values(), ids=_LATE)
-async def test_finishing_raises_nothing(site: Site, late: Callable[[Any], Any], caplog: pytest.LogCaptureFixture) -> None:
+async def test_finishing_raises_nothing(
+    site: Site, late: Callable[[Any], Any], caplog: pytest.LogCaptureFixture
+) -> None:
     """What cannot be committed after the response has left is logged and dropped; the session goes on as it was."""
     session_id = await site.sessions.create_session(data={"name": "Ada", "list": []})
     exchange = await site.begin(f"{NAME}={session_id}")
@@ -125,8 +136,8 @@ async def test_finishing_in_an_outage_raises_nothing(site: Site, caplog: pytest.
 
 
 async def test_a_failed_commit_forgets_the_changes(site: Site) -> None:
-    """If the commit raises what is the application's own error, the application can respond with its word about it: the second
-    commit is of nothing."""
+    """If the commit raises what is the application's own error, the application can respond with its word about it: the
+    second commit is of nothing."""
     cookie = await site.cookie()
     exchange = await site.begin(cookie)
     exchange.session.login("eve")
@@ -141,8 +152,8 @@ async def test_a_failed_commit_forgets_the_changes(site: Site) -> None:
 
 @pytest.mark.parametrize("put", [False, True])
 async def test_starting_over_ends_one_session_and_begins_another(site: Site, put: bool) -> None:
-    """Starting over ends the session, with whatever others add to it meanwhile; what is put in afterwards is in another, which
-    is nobody's, and without anything the cookie is cleared."""
+    """Starting over ends the session, with whatever others add to it meanwhile; what is put in afterwards is in
+    another, which is nobody's, and without anything the cookie is cleared."""
     session_id = await site.sessions.create_session("ada", {"name": "Ada"})
     cookie = f"{NAME}={session_id}"
     exchange = await site.begin(cookie)
@@ -191,8 +202,8 @@ _ANSWERS: dict[str, tuple[Any, int, str | None]] = {
 
 @pytest.mark.parametrize(("error", "status", "retry_after"), _ANSWERS.values(), ids=_ANSWERS)
 def test_every_failure_of_a_store_has_its_answer(error: Any, status: int, retry_after: str | None) -> None:
-    """503 with Retry-After for a store that fails, 409 for writers that met: plain text, in no cache, without a word about
-    the session or the cookie."""
+    """503 with Retry-After for a store that fails, 409 for writers that met: plain text, in no cache, without a word
+    about the session or the cookie."""
     assert isinstance(error, ANSWERED)
     answer = answer_for(error)
     headers = dict(answer.headers)
@@ -205,15 +216,19 @@ def test_every_failure_of_a_store_has_its_answer(error: Any, status: int, retry_
 
 NAMES = st.sampled_from(["Vary", "vary", "Cache-Control", "CACHE-CONTROL", "Set-Cookie", "X-Own"])
 VALUES = st.lists(
-    st.sampled_from(["Cookie", "cookie", "*", "Accept", "no-store", "private", "Private", "max-age=9", 'private="x"', "public", ""]),
+    st.sampled_from(
+        ["Cookie", "cookie", "*", "Accept", "no-store", "private", "Private", "max-age=9", 'private="x"', "public", ""]
+    ),
     max_size=3,
 ).map(", ".join)
 
 
 @given(st.lists(st.tuples(NAMES, VALUES), max_size=6), st.booleans(), st.booleans())
-def test_headers_keep_a_page_private_and_everything_else_as_it_is(headers: list[tuple[str, str]], looked: bool, sets: bool) -> None:
-    """Whatever headers an application has: where its session was looked at or a cookie set, no cache may show the page to
-    somebody else; all other headers stay, in order; doing it twice is doing it once; and else nothing is changed."""
+def test_headers_keep_a_page_private_and_everything_else_as_it_is(
+    headers: list[tuple[str, str]], looked: bool, sets: bool
+) -> None:
+    """Whatever headers an application has: where its session was looked at or a cookie set, no cache may show the page
+    to somebody else; all other headers stay, in order; doing it twice is doing it once; and else nothing is changed."""
     added = [("Set-Cookie", "ours")] if sets else []
     given_ones = list(headers)
     result = with_privacy(headers, looked_at=looked, added=added)
@@ -230,5 +245,8 @@ def test_headers_keep_a_page_private_and_everything_else_as_it_is(headers: list[
     before = {part.strip().lower() for name, value in headers if name.lower() == "vary" for part in value.split(",")}
     assert before <= parts["vary"]
     others = ("vary", "cache-control")
-    assert [h for h in result if h[0].lower() not in others] == [*(h for h in headers if h[0].lower() not in others), *added]
+    assert [h for h in result if h[0].lower() not in others] == [
+        *(h for h in headers if h[0].lower() not in others),
+        *added,
+    ]
     assert with_privacy(result, looked_at=looked, added=[]) == result

@@ -33,8 +33,8 @@ def new(presented: Presented = "nothing") -> Session:
 
 
 def close(session: Session, committed: Act = lambda record: record) -> tuple[Closing, CookieAction]:
-    """Decide, as the engine does, with a store that commits what is asked for; `committed` stands for what others did to the
-    record at the same time."""
+    """Decide, as the engine does, with a store that commits what is asked for; `committed` stands for what others did
+    to the record at the same time."""
     delta, amendment = session.delta(), session.amendment
     done = closing(session, delta, amendment)
     if done == "create":
@@ -42,7 +42,9 @@ def close(session: Session, committed: Act = lambda record: record) -> tuple[Clo
         made = new_record(session.record.handle, ids.digest(session.secret), b"v" * 8, {}, NOW, CONFIG)
         session.committed(made if amendment is None else amend(made, amendment, NOW, CONFIG))
     elif done == "commit":
-        session.committed(committed(session.record if amendment is None else amend(session.record, amendment, NOW, CONFIG)))
+        session.committed(
+            committed(session.record if amendment is None else amend(session.record, amendment, NOW, CONFIG))
+        )
     return done, cookie_action(session, done)
 
 
@@ -108,8 +110,8 @@ _NEW: dict[str, tuple[Act, Closing, CookieAction]] = {
 @pytest.mark.parametrize("presented", ["nothing", "malformed", "repeated", "unknown"])
 @pytest.mark.parametrize(("act", "done", "action"), _NEW.values(), ids=_NEW)
 def test_a_new_session(act: Act, done: Closing, action: CookieAction, presented: Presented) -> None:
-    """What becomes of a session that is stored nowhere: a record and a cookie only once something was put in, whatever it was
-    that the client presented; and then with a secret of its own."""
+    """What becomes of a session that is stored nowhere: a record and a cookie only once something was put in, whatever
+    it was that the client presented; and then with a secret of its own."""
     session = new(presented)
     act(session)
     assert close(session) == (done, action)
@@ -128,7 +130,8 @@ def test_a_session_under_a_superseded_id(act: Act, done: Closing, action: Cookie
 
 @pytest.mark.parametrize("act", [act for act, _, action in _LIVE.values() if action == "set"][:5])
 def test_only_the_newest_secret_is_sent(act: Act) -> None:
-    """Whatever a request asked for: if somebody else replaced the secret in the same moment, the cookie is left alone."""
+    """Whatever a request asked for: if somebody else replaced the secret in the same moment, the cookie is left
+    alone."""
     session = live()
     act(session)
     others = ids.digest(ids.mint_secret())

@@ -1,7 +1,7 @@
 """The cookie: read from a request's header, and written for a response's. Pure.
 
-Only an opaque session id travels in it. Every attribute is spelled out, and a cookie is deleted with the same attributes
-that it was set with, or browsers would keep it.
+Only an opaque session id travels in it. Every attribute is spelled out, and a cookie is deleted with the same
+attributes that it was set with, or browsers would keep it.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ _LOOPBACK_NAMES: Final = frozenset({"localhost", "testserver"})  # the second is
 
 
 def read_cookies(headers: Iterable[str], config: CookieConfig) -> list[str]:
-    """The values of our cookie in these ``Cookie`` headers, without repeats. More than one means that somebody planted a
-    cookie beside ours, and none of them can be trusted. The comparison is exact: nothing is unquoted or decoded, and only
-    spaces and tabs are white space, or a name behind other white space, which no prefix protects, would pass for ours."""
+    """The values of our cookie in these ``Cookie`` headers, without repeats. More than one means that somebody planted
+    a cookie beside ours, and none of them can be trusted. The comparison is exact: nothing is unquoted or decoded, and
+    only spaces and tabs are white space, or a name behind other white space, which no prefix protects, would pass for
+    ours."""
     name = config.full_name + "="
     found: list[str] = []
     for header in headers:
@@ -32,8 +33,8 @@ def read_cookies(headers: Iterable[str], config: CookieConfig) -> list[str]:
 
 
 def set_cookie(session_id: str, config: CookieConfig, lasts: float | None) -> str:
-    """The ``Set-Cookie`` value that carries an id. ``lasts`` is its age in seconds for "remember me"; None: it ends with
-    the browser."""
+    """The ``Set-Cookie`` value that carries an id. ``lasts`` is its age in seconds for "remember me"; None: it ends
+    with the browser."""
     age = "" if lasts is None else f"; Max-Age={max(0, min(int(lasts), _MAX_AGE))}"
     return f"{config.full_name}={session_id}{age}{_attributes(config)}"
 

@@ -1,7 +1,7 @@
 """One request's session, from its cookie header to the headers of its response: what all adapters share.
 
-Coroutines over an engine: an asynchronous adapter awaits them, a blocking one runs them. Which session, which commit and
-which cookie are decided elsewhere (`sojourn.engine`, `sojourn.lifecycle`, `sojourn.cookie`); here is their order.
+Coroutines over an engine: an asynchronous adapter awaits them, a blocking one runs them. Which session, which commit
+and which cookie are decided elsewhere (`sojourn.engine`, `sojourn.lifecycle`, `sojourn.cookie`); here is their order.
 
     begin    before the application runs
     commit   before the first byte of the response: the headers to add
@@ -64,8 +64,8 @@ class Exchange:
         return self.session
 
     def start_over(self) -> None:
-        """The session object goes on empty: the session that it was ends at the commit, and what is put in from now on begins
-        another."""
+        """The session object goes on empty: the session that it was ends at the commit, and what is put in from now on
+        begins another."""
         if self.session.stored:
             self._former = Handle(self.session.record.handle)
         self.session.start_over(self._engine.new().record)
@@ -105,8 +105,8 @@ class Exchange:
         return [("Set-Cookie", set_cookie(ids.join(record.handle, session.secret), config, lasts))]
 
     async def finish(self) -> None:
-        """Commit what changed since the response began, and close the session object; nothing if it is closed already. Raises
-        nothing: there is nobody left to tell, so what could not be kept is logged."""
+        """Commit what changed since the response began, and close the session object; nothing if it is closed already.
+        Raises nothing: there is nobody left to tell, so what could not be kept is logged."""
         session = self.session
         if session.closed:
             return
@@ -114,7 +114,9 @@ class Exchange:
         try:
             if not session.stored or session.rotated:
                 if session.modified:
-                    log.warning("session %s: its id was to change after the response had left: this was dropped", handle)
+                    log.warning(
+                        "session %s: its id was to change after the response had left: this was dropped", handle
+                    )
             elif session.ended or session.modified:
                 await self._engine.finish(session)
         except SojournError as error:
@@ -131,7 +133,9 @@ def with_privacy(headers: Headers, *, looked_at: bool, added: Headers) -> Header
     if not looked_at and not added:
         return headers
     vary = [value for name, value in headers if name.lower() == "vary"]
-    cache = [part.strip().lower() for name, value in headers if name.lower() == "cache-control" for part in value.split(",")]
+    cache = [
+        part.strip().lower() for name, value in headers if name.lower() == "cache-control" for part in value.split(",")
+    ]
     result = headers
     if not any(part.strip().lower() in ("cookie", "*") for value in vary for part in value.split(",")):
         result = [(name, value) for name, value in result if name.lower() != "vary"]

@@ -12,10 +12,10 @@ what with the cookie. The I/O is `sojourn.engine`'s, the headers are `sojourn.ex
     ended                               end           clear
     written under a superseded id       -             leave
 
-The last line: the client showed an id whose secret was replaced, so its newest cookie is one that this response must not
-overwrite. What was written is dropped, and told. Signing in is the exception: it is what the cookie is for. For the same
-reason no cookie is set but with the newest secret of its session, as the commit left it. What `save` committed early counts
-at the end.
+The last line: the client showed an id whose secret was replaced, so its newest cookie is one that this response must
+not overwrite. What was written is dropped, and told. Signing in is the exception: it is what the cookie is for. For the
+same reason no cookie is set but with the newest secret of its session, as the commit left it. What `save` committed
+early counts at the end.
 """
 
 from __future__ import annotations

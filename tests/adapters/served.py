@@ -1,5 +1,5 @@
-"""A small application for `test_server`, served by uvicorn in a process of its own: ``python served.py STORE_URL`` prints its
-port and serves on the loopback address until it is killed."""
+"""A small application for `test_server`, served by uvicorn in a process of its own: ``python served.py STORE_URL``
+prints its port and serves on the loopback address until it is killed."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def main(url: str) -> None:
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen(128)
-        print(listening.getsockname()[1], flush=True)  # noqa: T201
+        print(listening.getsockname()[1], flush=True)
         uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listening])
 
 

@@ -8,18 +8,18 @@ from typing import Any
 
 import httpx
 import pytest
-from browser import Jar
 from starlette.applications import Starlette
 from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.routing import Mount, Route
-from worlds import Through
 
+from browser import Jar
 from sojourn import AsyncSessionManager, ConfigurationError, Handle, SessionManager, StoreUnavailable, TooLarge
 from sojourn.adapters.asgi import SessionMiddleware
 from sojourn.stores.memory import MemoryStore
+from worlds import Through
 
 Endpoint = Callable[[Request], Awaitable[Any]]
 
@@ -40,7 +40,9 @@ class Client:
     async def send(self, app: Any, path: str = "/") -> httpx.Response:
         headers = {"Cookie": self.jar.header} if self.jar.header else {}
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-        response = await transport.handle_async_request(httpx.Request("GET", f"https://testserver{path}", headers=headers))
+        response = await transport.handle_async_request(
+            httpx.Request("GET", f"https://testserver{path}", headers=headers)
+        )
         await response.aread()
         self.jar.receive(response.headers.get_list("set-cookie"))
         return response
@@ -121,7 +123,8 @@ async def test_save_is_awaited(client: Client) -> None:
 
 
 async def test_save_tells_the_application_what_it_can_act_on(client: Client) -> None:
-    """What a commit can fail with, ``save()`` raises where the application can catch it, and the response goes on without."""
+    """What a commit can fail with, ``save()`` raises where the application can catch it, and the response goes on
+    without."""
 
     async def endpoint(request: Request) -> PlainTextResponse:
         request.session["text"] = "x" * 1_000_000

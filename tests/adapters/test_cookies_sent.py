@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sites import HANDLE, SECRET, Reply, Site, Visitor
 
+from sites import HANDLE, SECRET, Reply, Site, Visitor
 from sojourn import ConfigurationError, CookieConfig
 
 Open = Callable[..., Site]
@@ -32,7 +32,8 @@ _NOTHING_PUT_IN: dict[str, Callable[[Any], Any]] = {
 
 @pytest.mark.parametrize("act", _NOTHING_PUT_IN.values(), ids=_NOTHING_PUT_IN)
 def test_nothing_is_kept_for_whom_nothing_is_stored(visitor: Visitor, act: Callable[[Any], Any]) -> None:
-    """A visitor for whom nothing is stored causes no record, no cookie and no store access, whatever the application does."""
+    """A visitor for whom nothing is stored causes no record, no cookie and no store access, whatever the application
+    does."""
     for _ in range(3):
         response = visitor.do(act)
         assert (response.status, response.cookies, visitor.jar.header) == (200, [], None)
@@ -41,8 +42,8 @@ def test_nothing_is_kept_for_whom_nothing_is_stored(visitor: Visitor, act: Calla
 
 
 def test_a_request_that_leaves_the_session_alone_leaves_the_response_alone(visitor: Visitor) -> None:
-    """A request whose application does not touch the session gets the application's headers and no others, with a session
-    or without."""
+    """A request whose application does not touch the session gets the application's headers and no others, with a
+    session or without."""
     plain = Reply(headers=[("Vary", "Accept"), ("Cache-Control", "public, max-age=60")])
     for _ in range(2):
         response = visitor.do(None, reply=plain)
@@ -52,11 +53,11 @@ def test_a_request_that_leaves_the_session_alone_leaves_the_response_alone(visit
 
 
 def test_the_cookie_comes_with_the_first_thing_stored(visitor: Visitor) -> None:
-    """The first thing stored sets the cookie: prefixed, for this host alone, over TLS only, out of scripts' reach, and gone
-    with the browser. It holds two random texts and is not sent again while it stays good."""
+    """The first thing stored sets the cookie: prefixed, for this host alone, over TLS only, out of scripts' reach, and
+    gone with the browser. It holds two random texts and is not sent again while it stays good."""
     (cookie,) = visitor.do(put).cookies
     assert cookie.name == "__Host-session"
-    assert cookie.attributes == {"path": "/", "secure": "", "httponly": "", "samesite": "Lax"}
+    assert cookie.attributes == _FLAGS
     handle, _, secret = cookie.value.partition(".")
     assert HANDLE.fullmatch(handle)
     assert SECRET.fullmatch(secret)
@@ -66,22 +67,19 @@ def test_the_cookie_comes_with_the_first_thing_stored(visitor: Visitor) -> None:
     assert visitor.id is None
 
 
+_FLAGS = {"path": "/", "secure": "", "httponly": "", "samesite": "Lax"}
 _COOKIES: dict[str, tuple[CookieConfig, str, dict[str, str]]] = {
-    "named": (CookieConfig(name="sid"), "__Host-sid", {"path": "/", "secure": "", "httponly": "", "samesite": "Lax"}),
-    "strict": (CookieConfig(samesite="Strict"), "__Host-session", {"path": "/", "secure": "", "httponly": "", "samesite": "Strict"}),
-    "domain": (
-        CookieConfig(domain="testserver"),
-        "__Secure-session",
-        {"domain": "testserver", "path": "/", "secure": "", "httponly": "", "samesite": "Lax"},
-    ),
+    "named": (CookieConfig(name="sid"), "__Host-sid", _FLAGS),
+    "strict": (CookieConfig(samesite="Strict"), "__Host-session", _FLAGS | {"samesite": "Strict"}),
+    "domain": (CookieConfig(domain="testserver"), "__Secure-session", _FLAGS | {"domain": "testserver"}),
     "partitioned": (
         CookieConfig(samesite="None", partitioned=True),
         "__Host-session",
-        {"path": "/", "secure": "", "httponly": "", "samesite": "None", "partitioned": ""},
+        _FLAGS | {"samesite": "None", "partitioned": ""},
     ),
-    "embedded": (CookieConfig(samesite="None"), "__Host-session", {"path": "/", "secure": "", "httponly": "", "samesite": "None"}),
+    "embedded": (CookieConfig(samesite="None"), "__Host-session", _FLAGS | {"samesite": "None"}),
     "insecure": (CookieConfig(insecure=True), "session", {"path": "/", "httponly": "", "samesite": "Lax"}),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("config", "name", "attributes"), _COOKIES.values(), ids=_COOKIES)
@@ -102,8 +100,8 @@ def test_a_cookie_is_deleted_as_it_was_set(
 @pytest.mark.parametrize("lifetime", [3600.0, 86400.0, 800 * 86400.0])
 @pytest.mark.parametrize("signed_in", [False, True])
 def test_remember_me_outlives_the_browser(open_site: Open, lifetime: float, signed_in: bool) -> None:
-    """With "remember me" the cookie has a Max-Age: as long as the session can live, 400 days at most, and never more. The
-    session is over at the server when its time is up, whatever the browser still sends."""
+    """With "remember me" the cookie has a Max-Age: as long as the session can live, 400 days at most, and never more.
+    The session is over at the server when its time is up, whatever the browser still sends."""
     site = open_site(idle_timeout=lifetime, absolute_timeout=lifetime)
     visitor = site.visitor()
 
@@ -153,7 +151,8 @@ def test_an_insecure_cookie_goes_to_this_machine(open_site: Open, host: str) -> 
 
 @pytest.mark.parametrize("host", ["example.org", "192.168.1.5:8000", "localhost.example.org", "127.0.0.1.example.org"])
 def test_an_insecure_cookie_goes_nowhere_else(open_site: Open, host: str) -> None:
-    """With ``insecure=True`` a request for any other host is refused a cookie: the error says so, and nothing is stored."""
+    """With ``insecure=True`` a request for any other host is refused a cookie: the error says so, and nothing is
+    stored."""
     site = open_site(cookie=CookieConfig(insecure=True))
     response = site.request(put, host=host)
     assert (response.status, response.cookies, site.held) == (500, [], 0)
@@ -162,8 +161,8 @@ def test_an_insecure_cookie_goes_nowhere_else(open_site: Open, host: str) -> Non
 
 
 def test_what_is_saved_early_has_its_cookie(visitor: Visitor) -> None:
-    """``save()`` in the middle of a request, on a new session, at sign-in or for "remember me", changes nothing about the
-    cookie: the response sets it."""
+    """``save()`` in the middle of a request, on a new session, at sign-in or for "remember me", changes nothing about
+    the cookie: the response sets it."""
     site = visitor.site
     visitor.do(lambda session: (put(session), site.save(session)))
     first = visitor.id

@@ -8,9 +8,9 @@ from typing import Any
 
 import flask
 import pytest
-from browser import parse
-from sites import SITES, Site, Visitor, opener
 
+from browser import parse
+from sites import Site, Visitor, opener
 from sojourn import AsyncSessionManager, ConfigurationError, SessionManager, StoreUnavailable
 from sojourn.adapters.flask import FlaskSession, SojournSessionInterface
 
@@ -18,8 +18,7 @@ from sojourn.adapters.flask import FlaskSession, SojournSessionInterface
 @pytest.fixture
 def site() -> Iterator[Site]:
     """A site in Flask."""
-    (kind,) = (kind for kind in SITES if kind.kind == "flask")
-    with opener(kind) as open_site:
+    with opener("flask") as open_site:
         yield open_site()
 
 
@@ -89,8 +88,8 @@ _AFTERWARDS: dict[str, tuple[Callable[[Any], Any], tuple[Any, Any]]] = {
 def test_what_is_put_in_after_clear_begins_another_session(
     visitor: Visitor, put: Callable[[Any], Any], after: tuple[Any, Any]
 ) -> None:
-    """``clear()`` signs the user out; what is put in afterwards is in a session of its own, under a new handle, and nothing of
-    the old one is: nor what a request in flight writes, nor what one has written meanwhile."""
+    """``clear()`` signs the user out; what is put in afterwards is in a session of its own, under a new handle, and
+    nothing of the old one is: nor what a request in flight writes, nor what one has written meanwhile."""
     old = visitor.jar.header
     with visitor.in_flight(lambda session: session.set("late", "ada's")) as late:
         with visitor.in_flight(lambda session: (session.clear(), put(session))) as clearing:
@@ -157,8 +156,8 @@ def test_the_attributes_of_a_flask_session(visitor: Visitor) -> None:
 
 
 def test_an_exception_that_is_handled_commits(visitor: Visitor) -> None:
-    """An exception that the application handles is part of its work: what was changed is committed. One that nobody handles
-    takes back what was changed before it, and the handler for 500 may put in something of its own."""
+    """An exception that the application handles is part of its work: what was changed is committed. One that nobody
+    handles takes back what was changed before it, and the handler for 500 may put in something of its own."""
     app = app_of(visitor)
 
     @app.errorhandler(KeyError)

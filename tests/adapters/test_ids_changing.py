@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sites import Response, Site, Visitor
 
+from sites import Response, Site, Visitor
 from sojourn.ids import join, mint
 from sojourn.policy import GRACE
 
@@ -56,8 +56,8 @@ def test_signing_in_again_changes_the_id_again(visitor: Visitor) -> None:
 
 @pytest.mark.parametrize("change", ["end", "login", "elsewhere"])
 def test_nothing_revives_what_is_over(visitor: Visitor, change: str) -> None:
-    """A writer and a reader in flight when the session ends or its user changes: their responses leave the cookie alone, what
-    was written is dropped and counted, and nothing comes back to life."""
+    """A writer and a reader in flight when the session ends or its user changes: their responses leave the cookie
+    alone, what was written is dropped and counted, and nothing comes back to life."""
     visitor.do(lambda session: (put(session), session.login("eve")))
     old, site = visitor.jar.header, visitor.site
     acts = {
@@ -82,8 +82,8 @@ def test_nothing_revives_what_is_over(visitor: Visitor, change: str) -> None:
 
 @pytest.mark.parametrize("change", ["rotate", "end", "remember", "persist"])
 def test_a_stale_response_leaves_the_cookie_alone(visitor: Visitor, change: str) -> None:
-    """Whatever a request asks for that was overtaken by a change of user, its response leaves the cookie alone: the client
-    has, or is about to get, a newer one. (Ending is done: the session is over, and so are all its ids.)"""
+    """Whatever a request asks for that was overtaken by a change of user, its response leaves the cookie alone: the
+    client has, or is about to get, a newer one. (Ending is done: the session is over, and so are all its ids.)"""
     visitor.do(put)
     acts: dict[str, Callable[[Any], Any]] = {
         "rotate": lambda session: session.rotate(),
@@ -101,8 +101,8 @@ def test_a_stale_response_leaves_the_cookie_alone(visitor: Visitor, change: str)
 
 @pytest.mark.parametrize("saved", [False, True])
 def test_what_is_written_under_a_superseded_id_is_dropped(visitor: Visitor, saved: bool) -> None:
-    """A request that shows an id which a sign-in replaced sees no session; what it writes is dropped and its response leaves
-    the cookie alone, also if the application saves at once."""
+    """A request that shows an id which a sign-in replaced sees no session; what it writes is dropped and its response
+    leaves the cookie alone, also if the application saves at once."""
     site = visitor.site
     visitor.do(put)
     old = visitor.jar.header
@@ -134,7 +134,8 @@ def test_signing_in_works_with_a_superseded_cookie(visitor: Visitor) -> None:
 
 
 def test_a_planted_id_is_never_adopted(visitor: Visitor) -> None:
-    """An id that an attacker planted, well-formed and unknown, gives way to a new one, and the attacker sees nothing."""
+    """An id that an attacker planted, well-formed and unknown, gives way to a new one, and the attacker sees
+    nothing."""
     planted = f"__Host-session={join(*mint())}"
     visitor.jar.receive([f"{planted}; Path=/; Secure"])
     visitor.do(lambda session: session.login("ada"))
@@ -183,8 +184,8 @@ def test_an_old_secret_is_replaced(aged: Visitor, work: Callable[[Any], Any] | N
 
 
 def test_parallel_requests_across_a_rotation_log_nobody_out(aged: Visitor) -> None:
-    """Twenty requests in flight when the secret is replaced, each of which writes: all are kept, one id comes out of it, and
-    whichever response arrives last the visitor stays signed in."""
+    """Twenty requests in flight when the secret is replaced, each of which writes: all are kept, one id comes out of
+    it, and whichever response arrives last the visitor stays signed in."""
     flights = [aged.in_flight(lambda session, at=at: session.set(f"n{at}", at)) for at in range(20)]
     entered = [flight.__enter__() for flight in flights]
     responses = [flight.land() for flight in entered]
@@ -202,8 +203,8 @@ def test_parallel_requests_across_a_rotation_log_nobody_out(aged: Visitor) -> No
 
 
 def test_a_lost_response_logs_nobody_out(aged: Visitor) -> None:
-    """If the response with the new id never arrives, the visitor's old id goes on, for as long as it takes, and is replaced
-    again."""
+    """If the response with the new id never arrives, the visitor's old id goes on, for as long as it takes, and is
+    replaced again."""
     site = aged.site
     lost = aged.send(lambda session: session.get("name"))
     assert len(lost.cookies) == 1

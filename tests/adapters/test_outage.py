@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from sites import Reply, Response, Site, Visitor
 
+from sites import Reply, Response, Site, Visitor
 from sojourn import DamagedRecord, Handle, OutcomeUnknown, StoreUnavailable
 
 Open = Callable[..., Site]
@@ -48,8 +48,8 @@ _LOADS: dict[str, tuple[Exception, str]] = {
 def test_an_outage_is_not_anonymity(
     visitor: Visitor, error: Exception, seconds: str, handler: Callable[[Any], Any] | None
 ) -> None:
-    """If the session cannot be loaded the answer is 503 with Retry-After; the application does not run, and the cookie is left
-    alone: when the store is back, so is the visitor."""
+    """If the session cannot be loaded the answer is 503 with Retry-After; the application does not run, and the cookie
+    is left alone: when the store is back, so is the visitor."""
     visitor.do(start)
     store = visitor.site.store
     store.before["load"] = fails_with(error)
@@ -90,8 +90,8 @@ _WRITES: dict[str, tuple[str, Callable[[Any], Any]]] = {
 def test_what_could_not_be_committed_is_not_acknowledged(
     visitor: Visitor, error: Exception, operation: str, act: Callable[[Any], Any]
 ) -> None:
-    """If the commit fails the application's response gives way to a 503 and the cookie is left alone; nothing is tried behind
-    the client's back, though the store is well again when the request ends."""
+    """If the commit fails the application's response gives way to a 503 and the cookie is left alone; nothing is tried
+    behind the client's back, though the store is well again when the request ends."""
     visitor.do(start)
     site, before = visitor.site, visitor.jar.header
     failing = {"on": True}
@@ -109,7 +109,11 @@ def test_what_could_not_be_committed_is_not_acknowledged(
     assert is_busy(response, "1")
     assert visitor.jar.header == before
     site.store.before.clear()
-    assert visitor.do(lambda session: (session.get("name"), session.get("a"), session.user_id)).result == ("Ada", None, None)
+    assert visitor.do(lambda session: (session.get("name"), session.get("a"), session.user_id)).result == (
+        "Ada",
+        None,
+        None,
+    )
 
 
 def test_a_new_session_that_could_not_be_created_has_no_cookie(visitor: Visitor) -> None:
@@ -131,8 +135,8 @@ def test_a_reader_is_served_though_activity_cannot_be_recorded(visitor: Visitor)
 
 @pytest.mark.parametrize("same_key", ["refuse", "overwrite"])
 def test_two_writers_of_the_same_thing(open_site: Open, same_key: str) -> None:
-    """With ``same_key="refuse"`` the later of two writers of the same thing gets 409, and nothing of it is committed; without,
-    it wins and the path is counted."""
+    """With ``same_key="refuse"`` the later of two writers of the same thing gets 409, and nothing of it is committed;
+    without, it wins and the path is counted."""
     site = open_site(same_key=same_key)
     visitor = site.visitor()
     visitor.do(start)
@@ -170,4 +174,8 @@ def test_a_leased_session_makes_writers_wait_and_then_refuses(open_site: Open) -
         assert visitor.see("name") == "Ada"
         assert visitor.do(lambda session: session.set("a", 1)).status == 409
     assert visitor.do(lambda session: session.set("a", 1)).status == 200
-    assert site.sessions.get_session(Handle(str(visitor.id).split(".")[0])) == {"name": "Ada", "cart": {"items": []}, "a": 1}
+    assert site.sessions.get_session(Handle(str(visitor.id).split(".")[0])) == {
+        "name": "Ada",
+        "cart": {"items": []},
+        "a": 1,
+    }

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+
 from browser import Jar
 
 _REQUESTS = 50
@@ -36,8 +37,8 @@ async def _fire(address: str, cookie: str) -> list[int]:
 
 
 def test_fifty_requests_at_once_and_a_kill(tmp_path: Path) -> None:
-    """Fifty HTTP requests at once with one cookie append to one list: fifty of fifty are there. After kill -9 and a new start
-    the visitor is still signed in, with all of them."""
+    """Fifty HTTP requests at once with one cookie append to one list: fifty of fifty are there. After kill -9 and a new
+    start the visitor is still signed in, with all of them."""
     url, jar = f"sqlite:///{tmp_path}/sessions.db", Jar("127.0.0.1", tls=False)
     with serving(url) as address:
         jar.receive(httpx.get(f"{address}/sign-in").headers.get_list("set-cookie"))

@@ -8,14 +8,14 @@ from typing import Any
 from wsgiref.validate import validator
 
 import pytest
+
 from browser import Jar
 from sites import serve
-
 from sojourn import AsyncSessionManager, ConfigurationError, SessionManager, StoreUnavailable
 from sojourn.adapters.wsgi import SessionMiddleware
 from sojourn.ids import Handle
-from worlds import Through
 from sojourn.stores.memory import MemoryStore
+from worlds import Through
 
 HEADERS = [("Content-Type", "text/plain")]
 App = Callable[[Any, Any], Iterable[bytes]]
@@ -55,7 +55,8 @@ def client() -> Client:
 
 
 def test_an_application_may_be_a_generator(client: Client) -> None:
-    """An application that starts to respond when it is iterated is served as any other: committed before its first byte."""
+    """An application that starts to respond when it is iterated is served as any other: committed before its first
+    byte."""
     seen: list[Any] = []
 
     def app(environ: Any, start_response: Any) -> Iterator[bytes]:
@@ -99,7 +100,8 @@ def test_an_error_takes_back_what_was_changed_before_it(client: Client) -> None:
 
 
 def test_an_error_after_a_sign_in_does_not_lose_the_cookie(client: Client) -> None:
-    """If the headers of a sign-in are replaced by those of an error, before anything was sent, the new id goes with them."""
+    """If the headers of a sign-in are replaced by those of an error, before anything was sent, the new id goes with
+    them."""
     old = client.jar.value
 
     def app(environ: Any, start_response: Any) -> Iterable[bytes]:
@@ -175,7 +177,8 @@ def test_a_body_is_closed(client: Client) -> None:
 
 
 def test_the_environ_is_what_the_standard_says(client: Client) -> None:
-    """What the middleware hands to the application, and takes from it, is in order; the session may be given another place."""
+    """What the middleware hands to the application, and takes from it, is in order; the session may be given another
+    place."""
 
     def app(environ: Any, start_response: Any) -> Iterable[bytes]:
         assert "sojourn.session" not in environ

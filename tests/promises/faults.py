@@ -11,7 +11,6 @@ import signal
 import sqlite3
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -52,23 +51,21 @@ def full_disk(folder: str, kind: str) -> None:
         with SessionManager(f"sqlite:///{path}") as sessions:
             kept = sessions.create_session("ada", {"cart": ["apple"]})
             session_id = sessions.create_session(data={"visits": 0})
-            done = refused = 0
-            for left in (64, 32, 16, 8, 4, 0, 24, 12, 6, 3, 2, 1, 0):
+            done, said = 0, set()
+            for step, left in enumerate((64, 32, 16, 8, 4, 0, 24, 12, 6, 3, 2, 1, 0)):
                 leave_room(left)
                 for size in (10, 3000, 9000, 10, 5000):
                     try:
                         with sessions.session(session_id) as session:
                             session["visits"] = done + 1
-                            session["block"] = b"x" * size
+                            session["block"] = b"x" * size * step
                         done += 1
                     except StoreUnavailable as error:
-                        assert "disk" in str(error)
-                        assert str(path) in str(error)
-                        refused += 1
+                        said.add(str(error))
                     assert sessions.get_session(session_id)["visits"] == done
                     assert sessions.get_session(kept) == {"cart": ["apple"]}
             assert done
-            assert refused
+            assert said == {f"the disk of {path} is full: nothing was written. Make room"}
             leave_room(1000)
             _sound(sessions)
             assert sessions.update(session_id, "visits", add_one) == done + 1
@@ -82,7 +79,7 @@ def full_disk(folder: str, kind: str) -> None:
 
 @contextmanager
 def _small_disk(folder: str) -> Iterator[Callable[[int], None]]:
-    """A disk of a megabyte, in a mount namespace of this process's own; gives a function that leaves so many KB free."""
+    """A disk of a megabyte, in this process's own mount namespace; gives a function that leaves so many KB free."""
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], check=True)
     with Path(folder, "filler").open("wb", buffering=0) as filler:
 
@@ -116,8 +113,8 @@ def _page_limit() -> Iterator[Callable[[int], None]]:
 
 
 def failing_writes(path: str) -> None:
-    """Let the operating system refuse to let files grow: SQLite sees a write that fails. Nobody is told that it was made,
-    nor that it was not."""
+    """Let the operating system refuse to let files grow: SQLite sees a write that fails. Nobody is told that it was
+    made, nor that it was not."""
     with SessionManager(f"sqlite:///{path}") as sessions:
         session_id = sessions.create_session(data={"visits": 0})
         most = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -144,7 +141,7 @@ def failing_writes(path: str) -> None:
 
 
 def no_more_files(path: str) -> None:
-    """Take all file handles but a few: who needs one is refused, none leaks, and all is well when there are some again."""
+    """Take all file handles but a few: who needs one is refused, none leaks, and all is well when there are more."""
     url = f"sqlite:///{path}"
     with SessionManager(url) as sessions:
         session_id = sessions.create_session(data={"visits": 0})
@@ -190,7 +187,7 @@ def _read_in_threads(sessions: SessionManager, session_id: str, visits: int) -> 
 
 
 def _files_open() -> int:
-    return len(os.listdir("/dev/fd"))
+    return sum(1 for _ in Path("/dev/fd").iterdir())
 
 
 @contextmanager
@@ -281,130 +278,4 @@ def hold(path: str, how: str) -> None:
     say("kept")
 
 
-# --- Forks -----------------------------------------------------------------------------------------------------------
-
-
-def fork(path: str, first: str) -> None:
-    """Fork with the store open: parent and child both write, and one of them goes on when the other has closed it."""
-    sessions = SessionManager(f"sqlite:///{path}", config=PATIENT)
-    session_id = sessions.create_session()
-    sessions.update(session_id, "before", add_one)
-    (here, there), (there_too, here_too) = os.pipe(), os.pipe()
-    child = os.fork()
-    mine, into, out_of = ("parent", here_too, here) if child else ("child", there, there_too)
-
-    for _ in range(50):
-        sessions.update(session_id, mine, add_one)
-    if mine == first:
-        sessions.close()
-        os.write(into, b".")
-    else:
-        os.read(out_of, 1)
-        for _ in range(50):
-            sessions.update(session_id, mine, add_one)
-        assert sessions.get_session(session_id)[mine] == 100
-        sessions.close()
-    if not child:
-        os._exit(0)
-    assert os.waitpid(child, 0)[1] == 0
-    with SessionManager(f"sqlite:///{path}") as sessions:
-        fields = sessions.get_session(session_id)
-        assert fields == {"before": 1, first: 50, {"parent": "child", "child": "parent"}[first]: 100}, fields
-        _sound(sessions)
-    say("kept")
-
-
-def fork_under_load(url: str, kinds: str) -> None:
-    """Fork again and again while threads write: each child can write at once, and nothing of the parent's is lost."""
-    sessions = SessionManager(url)
-    session_id = sessions.create_session()
-    going = threading.Event()
-    done: list[int] = []
-
-    def work() -> None:
-        mine = 0
-        while not going.is_set():
-            sessions.update(session_id, "parent", add_one)
-            sessions.get_session(session_id)
-            mine += 1
-        done.append(mine)
-
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    children = 0
-    until = time.monotonic() + 1.5
-    while time.monotonic() < until:
-        child = os.fork()
-        if not child:
-            signal.alarm(20)
-            failed = 1
-            with suppress(Exception):
-                for _ in range(3):
-                    sessions.update(session_id, "children", add_one)
-                sessions.close()
-                failed = 0
-            os._exit(failed)
-        assert os.waitpid(child, 0)[1] == 0, "a child could not write"
-        children += 1
-    going.set()
-    for thread in threads:
-        thread.join()
-    expected = {"parent": sum(done)} | ({} if url.startswith("memory") else {"children": 3 * children})
-    assert sessions.get_session(session_id) == expected
-    assert children
-    sessions.close()
-    say("kept")
-
-
-# --- Interrupts ------------------------------------------------------------------------------------------------------
-
-
-class Interrupt(BaseException):
-    """What a signal handler raises: a worker's time is up, say."""
-
-
-def interrupted(path: str) -> None:
-    """The main thread is interrupted at any moment of a write, again and again, while other threads write."""
-
-    def interrupt(*_: object) -> None:
-        raise Interrupt
-
-    signal.signal(signal.SIGALRM, interrupt)
-    with SessionManager(f"sqlite:///{path}") as sessions:
-        session_ids = [sessions.create_session(data={"visits": 0}) for _ in range(5)]
-        done = [0] * 5
-        going = True
-
-        def work(which: int) -> None:
-            while going:
-                sessions.update(session_ids[which], "visits", add_one)
-                done[which] += 1
-
-        threads = [threading.Thread(target=work, args=(which,)) for which in range(1, 5)]
-        for thread in threads:
-            thread.start()
-        interrupts = 0
-        until = time.monotonic() + 1.5
-        while time.monotonic() < until:
-            with suppress(Interrupt):
-                try:
-                    signal.setitimer(signal.ITIMER_REAL, 0.0002 + 0.002 * (interrupts % 7) / 7)
-                    while True:
-                        sessions.update(session_ids[0], "visits", add_one)
-                except Interrupt:
-                    interrupts += 1
-                finally:
-                    signal.setitimer(signal.ITIMER_REAL, 0)
-        going = False
-        for thread in threads:
-            thread.join()
-        assert interrupts
-        for which, session_id in enumerate(session_ids[1:], 1):
-            assert sessions.get_session(session_id) == {"visits": done[which]}
-        sessions.update(session_ids[0], "visits", add_one)
-        _sound(sessions)
-    say("kept")
-
-
-FAULTS = (full_disk, failing_writes, no_more_files, read_only, hold, fork, fork_under_load, interrupted)
+FAULTS = (full_disk, failing_writes, no_more_files, read_only, hold)

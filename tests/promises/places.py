@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import worlds
-from sojourn import open_store
+from sojourn import SessionConfig, open_store
 from sojourn.blocking import run
 from sojourn.store import Store
 from sojourn.stores.memory import MemoryStore
@@ -29,16 +29,16 @@ class Place:
         self._memory = MemoryStore() if name == "memory" else None
         self._stores: list[Store] = []
 
-    def store(self) -> Store:
+    def store(self, config: SessionConfig | None = None) -> Store:
         """The store in memory, or another way into the file."""
         if self._memory is not None:
             return self._memory
-        self._stores.append(open_store(self.url, world=self.world.name))
+        self._stores.append(open_store(self.url, config, world=self.world.name))
         return self._stores[-1]
 
     def sessions(self, **settings: Any) -> worlds.Sessions:
         """One more manager of the same sessions."""
-        return self.world.sessions(self.store(), **settings)
+        return self.world.sessions(self.store(settings.get("config")), **settings)
 
     async def pause(self, seconds: float) -> None:
         """Let the others go on."""

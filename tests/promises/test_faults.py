@@ -115,15 +115,15 @@ async def test_a_lock_that_is_not_given_back(place: Place, how: str) -> None:
 @pytest.mark.parametrize("what", ["deleted", "all deleted", "replaced", "emptied"])
 @pytest.mark.parametrize("place", ["power", "process"], indirect=True)
 async def test_a_file_that_is_taken_away(place: Place, what: str) -> None:
-    """The file is removed, replaced or emptied while it is open: no write is acknowledged into it. Who opens it anew goes on
-    with what is there."""
+    """The file is removed, replaced or emptied while it is open: no write is acknowledged into it. Who opens it anew
+    goes on with what is there."""
     sessions = place.sessions()
     session_id = await sessions.create_session(data={"visits": 0})
     other = place.path.with_name("other.db")
     with SessionManager(f"sqlite:///{other}") as others:
         others.create_session(data={"name": "another database"})
     if what == "replaced":
-        os.replace(other, place.path)
+        other.replace(place.path)
     elif what == "emptied":
         os.truncate(place.path, 0)
     else:
@@ -156,12 +156,12 @@ def test_a_fork_with_the_store_open(tmp_path: Path, first: str) -> None:
 @pytest.mark.parametrize("kind", ["memory", "sqlite"])
 def test_forks_while_threads_write(tmp_path: Path, kind: str) -> None:
     """A process forks again and again while its threads write: no child finds a lock that nobody will release."""
-    _keeps("fork_under_load", "memory://" if kind == "memory" else f"sqlite:///{tmp_path}/sessions.db", kind)
+    _keeps("fork_under_load", "memory://" if kind == "memory" else f"sqlite:///{tmp_path}/sessions.db")
 
 
 def test_a_thread_that_is_interrupted(tmp_path: Path) -> None:
-    """An exception out of a signal handler, at any moment of a write, stops nobody else's writes, and nobody is told of a
-    write that was not made."""
+    """An exception out of a signal handler, in a thread that waits for its turn or that writes for others, too, stops
+    nobody else's writes, and nobody is told of a write that was not made."""
     _keeps("interrupted", tmp_path / "sessions.db")
 
 

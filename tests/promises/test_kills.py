@@ -51,7 +51,7 @@ def _kill_again_and_again(tmp_path: Path, durability: str, sign: signal.Signals,
 
 
 def _let_one_write(mother: Child, sign: signal.Signals, lifetime: float) -> list[int]:
-    """A writer is born, lives so many seconds and dies. Returns the last number that it acknowledged to each session."""
+    """A writer is born, lives so many seconds, dies. Returns the last number that it acknowledged to each session."""
     mother.say("again")
     word, pid = mother.hear().split()
     assert word == "pid"

@@ -14,6 +14,7 @@ from itertools import count
 
 from faults import FAULTS
 from talking import hear, ready, say
+from upheavals import UPHEAVALS
 from writing import WRITINGS, add_one
 
 from sojourn import SessionConfig, SessionManager, SojournError
@@ -102,7 +103,9 @@ def write_until_killed(url: str, session_ids: Sequence[str]) -> None:
         work(0, session_ids[0])
 
 
-JOBS: dict[str, Callable[..., None]] = {job.__name__: job for job in (write, count_up, hammer, reborn, *FAULTS)}
+JOBS: dict[str, Callable[..., None]] = {
+    job.__name__: job for job in (write, count_up, hammer, reborn, *FAULTS, *UPHEAVALS)
+}
 
 if __name__ == "__main__":
     signal.alarm(60)

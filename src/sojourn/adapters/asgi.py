@@ -3,8 +3,8 @@
 
     app.add_middleware(SessionMiddleware, manager=AsyncSessionManager("sqlite:///sessions.db"))
 
-The session commits before the first byte of the response, so that who has read the response finds it in the store. What a
-streaming body or a background task changes later is committed when the application returns; then the object is dead.
+The session commits before the first byte of the response, so that who has read the response finds it in the store. What
+a streaming body or a background task changes later is committed when the application returns; then the object is dead.
 If the application raises before it responds, nothing is committed. WebSockets pass through.
 """
 
@@ -82,7 +82,9 @@ class _Responding:
                 return
             looked_at = self._exchange.session.accessed
             if looked_at or added:
-                headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in message.get("headers", ())]
+                headers = [
+                    (name.decode("latin-1"), value.decode("latin-1")) for name, value in message.get("headers", ())
+                ]
                 message["headers"] = _encoded(with_privacy(headers, looked_at=looked_at, added=added))
         await self._send(message)
 

@@ -2,8 +2,8 @@
 
     app.session_interface = SojournSessionInterface(SessionManager("sqlite:///sessions.db"))
 
-The session commits before the response goes out. What a streaming body changes is committed when the response is closed. If
-the application raises, and only Flask's answer of last resort (500) takes care of it, nothing is committed.
+The session commits before the response goes out. What a streaming body changes is committed when the response is
+closed. If the application raises, and only Flask's answer of last resort (500) takes care of it, nothing is committed.
 ``session.clear()`` means what Flask's users mean by it: the session ends, whoever was signed in is signed out, and what
 is put in afterwards (signing in, most often) begins another, under a new id.
 """
@@ -38,8 +38,8 @@ _EXCHANGE: Final = "sojourn.exchange"  # its place in the environ
 
 
 class FlaskSession(Session, SessionMixin):
-    """A `Session` with the attributes that Flask's users know. There is no need to set ``modified``: it is told from the
-    values."""
+    """A `Session` with the attributes that Flask's users know. There is no need to set ``modified``: it is told from
+    the values."""
 
     exchange: Exchange
 

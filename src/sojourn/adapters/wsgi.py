@@ -2,9 +2,10 @@
 
     app = SessionMiddleware(app, manager=SessionManager("sqlite:///sessions.db"))
 
-The session commits when the application calls ``start_response``, before the first byte. What the body changes while it is
-iterated is committed when the server closes it; then the object is dead. If the application raises before it
-responds, or calls ``start_response`` with ``exc_info``, nothing more is committed; nor is what a body changed that raises.
+The session commits when the application calls ``start_response``, before the first byte. What the body changes while it
+is iterated is committed when the server closes it; then the object is dead. If the application raises before it
+responds, or calls ``start_response`` with ``exc_info``, nothing more is committed; nor is what a body changed that
+raises.
 """
 
 from __future__ import annotations
@@ -65,7 +66,9 @@ class _Responding:
         self._added: list[tuple[str, str]] = []
         self.answer: Answer | None = None
 
-    def __call__(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None, /) -> Callable[[bytes], object]:
+    def __call__(
+        self, status: str, headers: list[tuple[str, str]], exc_info: Any = None, /
+    ) -> Callable[[bytes], object]:
         session = self._exchange.session
         if self.answer is not None:
             return lambda data: None
@@ -79,7 +82,9 @@ class _Responding:
             self.answer = answer_for(error)
             _respond(self._start_response, self.answer)
             return lambda data: None
-        return self._start_response(status, with_privacy(headers, looked_at=session.accessed, added=self._added), exc_info)
+        return self._start_response(
+            status, with_privacy(headers, looked_at=session.accessed, added=self._added), exc_info
+        )
 
 
 class _Body:

@@ -355,11 +355,12 @@ def _fail(batch: list[Work], error: Exception) -> None:
 
 
 def _identity(path: Path) -> tuple[int, int]:
+    """Which file it is; (0, 0) if it is gone or empty."""
     try:
         found = os.stat(path)  # noqa: PTH116 - on the path of each write, and Path.stat takes twice the time
     except OSError:
         return (0, 0)
-    return (found.st_dev, found.st_ino)
+    return (found.st_dev, found.st_ino) if found.st_size else (0, 0)
 
 
 def _sync_folder(folder: Path) -> None:
