@@ -23,6 +23,7 @@ from sojourn import (
     SessionConfig,
     SessionGone,
     SessionManager,
+    StoreError,
     StoreUnavailable,
     TooLarge,
 )
@@ -274,6 +275,24 @@ async def test_a_cut_reply_to_a_batch_applies_once(world: World) -> None:
     assert (await sessions.get_session(session_id))["n"] == 21
 
 
+async def test_a_cut_reply_that_nobody_remembers_is_unknown(world: World) -> None:
+    """A commit whose reply was cut, and after which so many others came that the record forgot it, is not made again:
+    it is told as unknown."""
+    store, sessions, session_id = await opened(world)
+    elsewhere = world.sessions(store.store, config=PATIENT, clock=Clock())
+
+    async def cut_and_overtake(*_: Any, **__: Any) -> None:
+        if store.calls.count("commit") == 1:
+            for _ in range(20):
+                await elsewhere.update(session_id, "n", increment)
+            raise OutcomeUnknown("cut")
+
+    store.after["commit"] = cut_and_overtake
+    with pytest.raises(OutcomeUnknown):
+        await sessions.update(session_id, "n", increment)
+    assert (await sessions.get_session(session_id))["n"] == 21
+
+
 async def test_a_cut_reply_to_a_creation_makes_one_session(world: World) -> None:
     """A creation whose reply is cut is sent again, and makes one session."""
     store, sessions, _ = await opened(world)
@@ -309,6 +328,8 @@ async def test_a_failure_reaches_each_who_waits(world: World, error: Exception) 
     assert time.monotonic() - began < 5
     assert [type(result) for result in results] == [type(error)] * 10
     assert {str(result) for result in results} == {str(error)}
+    if isinstance(error, StoreError):
+        assert store.calls.count("commit") == 2  # the first of all, and one for those who waited
     if isinstance(error, StoreUnavailable):
         assert {result.retry_after for result in results} == {10}
         assert len({id(result) for result in results}) >= 9

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import count, product
 from typing import Any
 
 import pytest
@@ -83,6 +83,7 @@ OLD, NEW, NEWER, GUESS = (ids.digest(text) for text in ("old", "new", "newer", "
         (Previous((OLD,), NOW), OLD, NOW + GRACE, "dead"),
         (Previous((OLD,), NOW), NEW, NOW + 86_400, "current"),
     ],
+    ids=count(),
 )
 def test_which_secret_was_shown(previous: Previous | None, digest: bytes, now: float, expected: str) -> None:
     """The newest secret is good; one that was replaced for age is until 30 s after the new one was first seen; any

@@ -77,7 +77,8 @@ class SessionManager:
         self.config = self.engine.config
         self.store = self.engine.store
         self.counts = self.engine.counts
-        """How often something happened that one may want to know: overwritten, refused, untouched."""
+        """How often something happened that one may want to know: overwritten, refused, gone (dropped, as the session ended
+        meanwhile), dropped (written under a superseded id), untouched (activity that could not be recorded)."""
         self._cleaner: tuple[Signal, threading.Thread] | None = None
 
     # --- Sessions ------------------------------------------------------------------------------------------------
@@ -146,7 +147,8 @@ class SessionManager:
     def transaction(self, session_id: str, function: Callable[[Session], T]) -> T:
         """Run ``function(session)`` and commit what it changed only if nobody else committed to the session meanwhile;
         else run it again on the fresh session, until the deadline, then `ConflictError`. Serialisable: it is as if
-        nobody else had been there. Returns what the function returned; if that raises, nothing is committed."""
+        nobody else had been there. Returns what the function returned; if that raises, nothing is committed. Raises
+        `SessionNotFound`, and as `session` on exit."""
         return run(self.engine.transaction(session_id, cast(Callable[[Any], T], function)))
 
     def rotate(self, session_id: str) -> str:

@@ -76,7 +76,8 @@ class Engine:
                 f"open it with world={self._world!r}, or hand in its URL"
             )
         self.counts: Counter[str] = Counter()
-        """How often something happened that one may want to know: overwritten, refused, gone."""
+        """How often something happened that one may want to know: overwritten, refused, gone (dropped, as the session ended
+        meanwhile), dropped (written under a superseded id), untouched (activity that could not be recorded)."""
         self.clock = clock
         self._codec = Codec()
         self._lanes = Lanes(self.store, self._codec, config, self._waiting, clock, self.tell)

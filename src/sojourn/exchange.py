@@ -84,9 +84,7 @@ class Exchange:
         try:
             if not session.untouched:
                 _check_transport(config, self._host)
-            if self._former is not None:
-                ended = await self._engine.store.end([self._former], "ended", self._engine.clock())
-                self._engine.tell(ended)
+            started_over = await self._end_former()
             _, action = await self._engine.finish_response(session)
         except SessionGone as gone:
             self._engine.counts["gone"] += 1
@@ -96,7 +94,7 @@ class Exchange:
         except Exception:
             session.discard()
             raise
-        if action == "leave" and self._former is None:
+        if action == "leave" and not started_over:
             return []
         if action != "set":
             return [("Set-Cookie", clear_cookie(config))]
@@ -112,11 +110,10 @@ class Exchange:
             return
         handle = session.record.handle
         try:
+            await self._end_former()
             if not session.stored or session.rotated:
                 if session.modified:
-                    log.warning(
-                        "session %s: its id was to change after the response had left: this was dropped", handle
-                    )
+                    log.warning("session %s: its id was to change after the response had left: dropped", handle)
             elif session.ended or session.modified:
                 await self._engine.finish(session)
         except SojournError as error:
@@ -126,24 +123,34 @@ class Exchange:
         finally:
             session.close()
 
+    async def _end_former(self) -> bool:
+        """End the session that was there before `start_over`. Whether there was one."""
+        if self._former is None:
+            return False
+        self._engine.tell(await self._engine.store.end([self._former], "ended", self._engine.clock()))
+        self._former = None
+        return True
+
 
 def with_privacy(headers: Headers, *, looked_at: bool, added: Headers) -> Headers:
     """The response's headers with those added, and, where the session was looked at or the cookie set, with what keeps
     caches from showing one visitor's page to another. An application's own ``private`` or ``no-store`` stands."""
     if not looked_at and not added:
         return headers
-    vary = [value for name, value in headers if name.lower() == "vary"]
-    cache = [
-        part.strip().lower() for name, value in headers if name.lower() == "cache-control" for part in value.split(",")
-    ]
     result = headers
-    if not any(part.strip().lower() in ("cookie", "*") for value in vary for part in value.split(",")):
+    if not _listed(headers, "vary") & {"cookie", "*"}:
+        vary = [value for name, value in headers if name.lower() == "vary"]
         result = [(name, value) for name, value in result if name.lower() != "vary"]
         result.append(("Vary", ", ".join([*vary, "Cookie"])))
-    if "no-store" not in cache and "private" not in cache:
+    if not _listed(headers, "cache-control") & {"no-store", "private"}:
         result = [(name, value) for name, value in result if name.lower() != "cache-control"]
         result.append(("Cache-Control", "no-store"))
     return [*result, *added]
+
+
+def _listed(headers: Headers, wanted: str) -> set[str]:
+    """The members of a header that is a list, in lower case."""
+    return {part.strip().lower() for name, value in headers if name.lower() == wanted for part in value.split(",")}
 
 
 ANSWERED: Final = (StoreError, ConflictError)
@@ -173,6 +180,6 @@ def _answer(status: int, reason: str, text: str) -> Answer:
 def _check_transport(config: CookieConfig, host: str) -> None:
     if config.insecure and not is_loopback(host):
         raise ConfigurationError(
-            f"CookieConfig(insecure=True) is for loopback addresses and this request is for {host!r}: no session cookie "
-            "is sent there without TLS. Take insecure=True away, and serve the site over https"
+            f"CookieConfig(insecure=True) is for loopback addresses and this request is for {host!r}: no session "
+            "cookie is sent there without TLS. Take insecure=True away, and serve the site over https"
         )

@@ -128,7 +128,8 @@ class AsyncSessionManager(Engine):
     async def transaction(self, session_id: str, function: Callable[[AsyncSession], T | Awaitable[T]]) -> T:
         """Run ``function(session)`` and commit what it changed only if nobody else committed to the session meanwhile;
         else run it again on the fresh session, until the deadline, then `ConflictError`. Serialisable: it is as if
-        nobody else had been there. Returns what the function returned; if that raises, nothing is committed."""
+        nobody else had been there. Returns what the function returned; if that raises, nothing is committed. Raises
+        `SessionNotFound`, and as `session` on exit."""
         session = await self.require(session_id)
         deadline = time.monotonic() + self.config.deadline
         for attempt in count(1):

@@ -243,6 +243,7 @@ class Summary(Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, record: Record) -> Summary:
+        """The row of a record."""
         return cls(
             handle=Handle(record.handle),
             user_id=record.user_id,

@@ -10,7 +10,7 @@ import flask
 import pytest
 
 from browser import parse
-from sites import Site, Visitor, opener
+from sites import Reply, Site, Visitor, opener
 from sojourn import AsyncSessionManager, ConfigurationError, SessionManager, StoreUnavailable
 from sojourn.adapters.flask import FlaskSession, SojournSessionInterface
 
@@ -111,6 +111,23 @@ def test_a_form_sent_twice_leaves_nobody_out(visitor: Visitor) -> None:
         visitor.receive(responses[1 - last])
         visitor.receive(responses[last])
         assert who(visitor) == ("bob", {})
+
+
+def test_clear_while_the_body_streams_ends_the_session(visitor: Visitor) -> None:
+    """``clear()`` in a body that streams still signs out; what is put in after it is dropped, as no cookie can be
+    set."""
+
+    def respond(session: Any) -> Reply:
+        def body() -> Iterator[bytes]:
+            yield b"one"
+            session.clear()
+            session["late"] = True
+
+        return Reply(body=body())
+
+    assert visitor.do(respond).body == b"one"
+    assert visitor.site.held == 0
+    assert who(visitor) == (None, {})
 
 
 def test_clear_on_nothing_is_nothing(site: Site) -> None:

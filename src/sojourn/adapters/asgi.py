@@ -11,7 +11,7 @@ If the application raises before it responds, nothing is committed. WebSockets p
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
 from ..errors import ConfigurationError
@@ -82,9 +82,7 @@ class _Responding:
                 return
             looked_at = self._exchange.session.accessed
             if looked_at or added:
-                headers = [
-                    (name.decode("latin-1"), value.decode("latin-1")) for name, value in message.get("headers", ())
-                ]
+                headers = _decoded(message.get("headers", ()))
                 message["headers"] = _encoded(with_privacy(headers, looked_at=looked_at, added=added))
         await self._send(message)
 
@@ -103,6 +101,10 @@ def _request_headers(scope: Scope) -> tuple[list[str], str]:
 async def _respond(send: Send, answer: Answer) -> None:
     await send({"type": "http.response.start", "status": answer.status, "headers": _encoded(answer.headers)})
     await send({"type": "http.response.body", "body": answer.body})
+
+
+def _decoded(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
+    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]
 
 
 def _encoded(headers: list[tuple[str, str]]) -> list[tuple[bytes, bytes]]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
 from ..blocking import SessionManager, run
 from ..errors import ConfigurationError, ConflictError, MissingExtra, StoreError
@@ -119,7 +119,7 @@ class SojournSessionInterface(SessionInterface):
 
     def _unavailable(self, request: Request, error: StoreError | ConflictError) -> _UnavailableSession:
         """Let Flask respond as to a wrong address, without the application: an exception raised here would be a 500."""
-        session: Any = self.manager.engine.new(kind=_UnavailableSession)
+        session = cast(_UnavailableSession, self.manager.engine.new(kind=_UnavailableSession))
         session.answer = request.routing_exception = HTTPException(response=_plain_response(error))
         session.close()
         return session

@@ -82,9 +82,8 @@ class _Responding:
             self.answer = answer_for(error)
             _respond(self._start_response, self.answer)
             return lambda data: None
-        return self._start_response(
-            status, with_privacy(headers, looked_at=session.accessed, added=self._added), exc_info
-        )
+        headers = with_privacy(headers, looked_at=session.accessed, added=self._added)
+        return self._start_response(status, headers, exc_info)
 
 
 class _Body:

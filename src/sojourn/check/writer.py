@@ -19,6 +19,7 @@ _ENOUGH: Final = 5000  # writes: nobody came to kill it
 
 
 def main() -> int:
+    """Write and acknowledge until killed; the exit code where that does not happen."""
     url, session_id = (sys.stdin.readline().strip() for _ in range(2))
     try:
         with SessionManager(url, config=CONFIG) as sessions:

@@ -18,7 +18,7 @@ from typing import Any, Final, cast
 from urllib.parse import SplitResult, unquote
 
 from ..config import SessionConfig, seconds
-from ..errors import ConfigurationError, DamagedRecord
+from ..errors import ConfigurationError, DamagedRecord, StoreDamaged
 from ..facts import created, ended
 from ..policy import guard, touched
 from ..record import Cap, Change, Committed, EndReason, Outcome, Record, Refused, Summary
@@ -35,6 +35,7 @@ _SQL: Final = read_statements("sqlite.sql")
 _UPGRADES: Final[tuple[str, ...]] = ()  # the step from schema 1 to 2 comes first
 _HISTORY: Final = 10_000  # facts kept for `changes`
 _TRIM_EVERY: Final = 500
+_ACCESSED_AT: Final = 4  # its place among the columns
 
 
 class SQLiteStore:
@@ -176,13 +177,17 @@ class SQLiteStore:
     async def verify(self) -> list[str]:
         """Look at everything, and say what is damaged: SQLite's own check of the file, then the check of each record.
         Reads the whole file. An empty list: all is well."""
-        found = self._file.read(lambda connection: [row[0] for row in connection.execute("PRAGMA integrity_check")])
-        problems = [problem for problem in found if problem != "ok"]
-        for handle, body in self._file.read(lambda connection: connection.execute(_SQL["every_body"]).fetchall()):
-            try:
-                unseal(handle, body)
-            except DamagedRecord as error:
-                problems.append(str(error))
+        problems: list[str] = []
+        try:
+            found = self._file.read(lambda connection: connection.execute("PRAGMA integrity_check").fetchall())
+            problems += [problem for (problem,) in found if problem != "ok"]
+            for row in self._file.read(lambda connection: connection.execute(_SQL["everything"]).fetchall()):
+                try:
+                    _check_row(*row)
+                except DamagedRecord as error:
+                    problems.append(str(error))
+        except StoreDamaged as error:
+            problems.append(str(error))
         return problems
 
     async def close(self) -> None:
@@ -197,7 +202,21 @@ class SQLiteStore:
 
 def _load(connection: Connection, handle: str) -> Record | None:
     row = connection.execute(_SQL["load"], (handle,)).fetchone()
-    return None if row is None else touched(unseal(handle, row[0]), row[1])
+    return None if row is None else _whole(handle, row[0], row[1])
+
+
+def _whole(handle: str, body: bytes, accessed_at: Any) -> Record:
+    """The record of a row: its body, with the one thing that a column may know better."""
+    record = unseal(handle, body)
+    if type(accessed_at) is not float or accessed_at < record.accessed_at:
+        raise DamagedRecord(handle, "its columns and its body disagree")
+    return touched(record, accessed_at)
+
+
+def _check_row(handle: str, body: bytes, *columns: Any) -> None:
+    """`DamagedRecord` if a row is not whole."""
+    if _columns(_whole(handle, body, columns[_ACCESSED_AT])) != columns:
+        raise DamagedRecord(handle, "its columns and its body disagree")
 
 
 def _columns(record: Record) -> tuple[Any, ...]:
@@ -261,12 +280,16 @@ def _end(connection: Connection, handles: Iterable[str], reason: EndReason, now:
 
 
 def _note_ends(
-    connection: Connection, rows: Iterable[tuple[str, str | None, float]], reason: EndReason, now: float
+    connection: Connection, rows: Iterable[tuple[str, str | None, Any]], reason: EndReason, now: float
 ) -> tuple[Change, ...]:
-    """Record the ends. One that had run out by itself is told as expired, whoever found it first."""
+    """Record the ends. One that had run out by itself is told as expired, whoever found it first. (A damaged one may
+    have anything for a deadline.)"""
+
+    def why(expires_at: Any) -> EndReason:
+        return "expired" if isinstance(expires_at, float) and expires_at <= now else reason
+
     return _note(
-        connection,
-        *(ended(handle, user_id, "expired" if expires_at <= now else reason, now) for handle, user_id, expires_at in rows),
+        connection, *(ended(handle, user_id, why(expires_at), now) for handle, user_id, expires_at in rows)
     )
 
 
@@ -306,7 +329,7 @@ def _readable(rows: Iterable[tuple[str, bytes, float]]) -> Iterable[Record]:
     `verify` tells of it."""
     for handle, body, accessed_at in rows:
         try:
-            yield touched(unseal(handle, body), accessed_at)
+            yield _whole(handle, body, accessed_at)
         except DamagedRecord as error:
             log.error("%s", error)  # noqa: TRY400 - the traceback would say nothing more
 

@@ -109,5 +109,6 @@ DELETE FROM change WHERE position <= ?;
 -- name: changes
 SELECT position, id, kind, at, handle, user_id, reason FROM change WHERE position > ? ORDER BY position LIMIT ?;
 
--- name: every_body
-SELECT handle, body FROM session;
+-- name: everything
+SELECT handle, body, version, generation, user_id, authenticated_at, accessed_at, idle_for, ends_at, fence, leased_until
+FROM session;

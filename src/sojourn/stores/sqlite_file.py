@@ -35,6 +35,8 @@ _APPLICATION_ID: Final = 0x536F6A6E  # "Sojn", so that `file` can tell and we ca
 _CHECKPOINT_AFTER: Final = 4 * 1024 * 1024  # bytes written by this process between two checkpoints
 _PATIENCE: Final = 10.0  # seconds for which a checkpoint waits for its turn
 _PAGE: Final = 4096
+_FAILURE: Final = (sqlite3.Error, UnicodeDecodeError)  # the latter where SQLite's message quotes a damaged schema
+_DAMAGED: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)  # the last: a damaged schema, too
 _NEEDED: Final = (3, 35, 0)  # RETURNING
 
 _files: weakref.WeakSet[SQLiteFile] = weakref.WeakSet()
@@ -90,7 +92,7 @@ class SQLiteFile:
             result = act(connection)
         except BaseException as error:
             self._pool.discard(connection)
-            if isinstance(error, sqlite3.Error):
+            if isinstance(error, _FAILURE):
                 raise self._meaning(error, writing=False) from error
             raise
         self._pool.give_back(connection)
@@ -135,7 +137,7 @@ class SQLiteFile:
                 for work in batch:  # one of them is to blame: each for itself, so that only that one fails
                     self._run([work], until)
             else:
-                _fail(batch, self._meaning(error, writing=True) if isinstance(error, sqlite3.Error) else error)
+                _fail(batch, self._meaning(error, writing=True) if isinstance(error, _FAILURE) else error)
         except BaseException as error:  # an interrupt: those who wait are told that it cannot be known
             self._abandon(connection, error)
             raise
@@ -184,7 +186,7 @@ class SQLiteFile:
             raise StoreUnavailable("the store was closed")
         try:
             return self._pool.take()
-        except sqlite3.Error as error:
+        except _FAILURE as error:
             raise self._meaning(error, writing=False) from error
 
     @contextmanager
@@ -195,7 +197,7 @@ class SQLiteFile:
             yield connection
         except BaseException as error:
             self._pool.discard(connection)
-            if isinstance(error, sqlite3.Error):
+            if isinstance(error, _FAILURE):
                 raise self._meaning(error, writing=False) from error
             raise
         self._pool.give_back(connection)
@@ -252,6 +254,8 @@ class SQLiteFile:
             ours = connection.execute("PRAGMA application_id").fetchone()[0] == _APPLICATION_ID
             if not ours:
                 raise StoreDamaged(f"{self.path} is a SQLite database of another application: nothing in it was touched")
+            if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+                connection.execute("PRAGMA journal_mode = WAL")  # a copy that VACUUM INTO made, say, has lost it
             self._upgrade(connection)
             connection.execute("SELECT 1 FROM session LIMIT 1").fetchone()
 
@@ -312,10 +316,10 @@ class SQLiteFile:
 
     # --- Errors --------------------------------------------------------------------------------------------------
 
-    def _meaning(self, error: sqlite3.Error, *, writing: bool) -> StoreError:
+    def _meaning(self, error: Exception, *, writing: bool) -> StoreError:
         """What an error of SQLite means to a caller."""
         primary = _primary(error)
-        if primary in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        if primary in _DAMAGED or isinstance(error, UnicodeDecodeError):
             return StoreDamaged(f"{self.path} is damaged ({error}): restore it from a backup, or remove it to begin anew")
         if primary == sqlite3.SQLITE_FULL:
             return StoreUnavailable(f"the disk of {self.path} is full: nothing was written. Make room", retry_after=10)

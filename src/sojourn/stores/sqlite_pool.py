@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 import weakref
+from functools import partial
 from pathlib import Path
 from sqlite3 import Connection
 from typing import Final
@@ -24,6 +25,7 @@ __all__ = ["Pool"]
 
 _LOOK: Final = 0.0005  # seconds between two looks whether all connections are back
 
+_decode: Final = partial(str, encoding="utf-8", errors="replace")  # a damaged name must not hide the others
 _pools: weakref.WeakSet[Pool] = weakref.WeakSet()
 _forking = threading.Lock()  # held while this process forks: nobody uses a connection then
 _inherited: list[Connection] = []  # of the parent, had one been in use for too long: never closed here, as SQLite asks
@@ -83,6 +85,7 @@ class Pool:
             if sys.platform == "darwin" and self._durability == "power":
                 connection.execute("PRAGMA fullfsync = ON")  # there, fsync alone does not reach the disk
             connection.execute("PRAGMA wal_autocheckpoint = 0")
+            connection.text_factory = _decode
         except BaseException:
             connection.close()
             raise
