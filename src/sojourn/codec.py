@@ -71,9 +71,14 @@ class _Types:
     def add(self, kind: type, name: str) -> None:
         with self._lock:
             known = self.by_name.get(name)
-            if known is not None and known is not kind and (known.__module__, known.__qualname__) != (
-                kind.__module__,
-                kind.__qualname__,
+            if (
+                known is not None
+                and known is not kind
+                and (known.__module__, known.__qualname__)
+                != (
+                    kind.__module__,
+                    kind.__qualname__,
+                )
             ):
                 raise ConfigurationError(f"the name {name!r} is taken by {known!r}: give register() another")
             self.by_name[name] = kind
@@ -138,7 +143,9 @@ class Codec:
         try:
             return _unpack(data)
         except _UnknownType as unknown:
-            raise UnsupportedValue(name, f"it holds a {unknown}, which is not registered here: call sojourn.register") from None
+            raise UnsupportedValue(
+                name, f"it holds a {unknown}, which is not registered here: call sojourn.register"
+            ) from None
         except (ValueError, MemoryError):
             raise
         except Exception as error:  # what constructors raise for content that they do not know; RecursionError, too
@@ -280,7 +287,9 @@ def _zone(zone: tzinfo | None, path: str) -> Any:
     if type(zone) is timezone:
         offset, *name = zone.__getinitargs__()  # type: ignore[attr-defined]
         return [_microseconds(offset), *name]
-    raise UnsupportedValue(path, f"cannot store the time zone <{type(zone).__name__}>: use zoneinfo or datetime.timezone")
+    raise UnsupportedValue(
+        path, f"cannot store the time zone <{type(zone).__name__}>: use zoneinfo or datetime.timezone"
+    )
 
 
 def _read_zone(stored: Any) -> tzinfo | None:

@@ -123,7 +123,14 @@ class SessionConfig:
     """The cookie, for adapters."""
 
     def __post_init__(self) -> None:
-        for name in ("idle_timeout", "absolute_timeout", "touch_interval", "rotate_after", "deadline", "cleanup_interval"):
+        for name in (
+            "idle_timeout",
+            "absolute_timeout",
+            "touch_interval",
+            "rotate_after",
+            "deadline",
+            "cleanup_interval",
+        ):
             value = getattr(self, name)
             if value is not None:
                 object.__setattr__(self, name, seconds(value, name, zero=name == "touch_interval"))
@@ -154,5 +161,3 @@ def seconds(value: float | timedelta, name: str, *, zero: bool = False) -> float
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not (value > 0 or (zero and value == 0)):
         raise ConfigurationError(f"{name} must be a positive number of seconds, not {value!r}")
     return float(value)
-
-

@@ -92,9 +92,7 @@ class Engine:
 
     # --- Open, work, finish ------------------------------------------------------------------------------------------
 
-    def new(
-        self, presented: Presented = "nothing", *, kind: type[BaseSession] | None = None
-    ) -> BaseSession:
+    def new(self, presented: Presented = "nothing", *, kind: type[BaseSession] | None = None) -> BaseSession:
         """A session that is stored nowhere yet, and will be once there is something to store."""
         return self._session(self._blank, "", self.clock(), presented, kind)
 
@@ -244,7 +242,9 @@ class Engine:
             self.tell(await self.store.end([session.record.handle], "ended", self.clock()))
         elif done == "drop":
             self.counts["dropped"] += 1
-            log.info("what was written under a superseded id was dropped: the client has, or is about to get, a newer one")
+            log.info(
+                "what was written under a superseded id was dropped: the client has, or is about to get, a newer one"
+            )
         return done
 
     def _job(self, session: BaseSession, delta: Delta | None, amendment: Amendment | None) -> Job:

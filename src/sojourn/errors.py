@@ -128,7 +128,9 @@ class DamagedRecord(StoreError):
     """A record that fails its check. It is never served; the other sessions are not affected."""
 
     def __init__(self, handle: str, problem: str) -> None:
-        super().__init__(f"the record of session {handle} is damaged ({problem}): it is not served. End it to remove it")
+        super().__init__(
+            f"the record of session {handle} is damaged ({problem}): it is not served. End it to remove it"
+        )
         self.handle = handle
 
 

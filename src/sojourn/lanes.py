@@ -150,7 +150,9 @@ class Lanes:
         self._waiting = waiting
         self._clock = clock
         self._tell = tell
-        self._cap = Cap(config.max_sessions_per_user, config.at_cap == "refuse") if config.max_sessions_per_user else NO_CAP
+        self._cap = (
+            Cap(config.max_sessions_per_user, config.at_cap == "refuse") if config.max_sessions_per_user else NO_CAP
+        )
         self._lanes: dict[str, Job] = {}
         self._lock = threading.Lock()
         self.conflicts = 0
@@ -225,7 +227,9 @@ class Lanes:
         if not woken:
             self._leave(handle, job)
             if job.state == "waiting":
-                raise ConflictError("the session is busy and this commit did not get its turn in time: nothing was written")
+                raise ConflictError(
+                    "the session is busy and this commit did not get its turn in time: nothing was written"
+                )
             if job.state == "driven":
                 raise OutcomeUnknown("the commit was under way when the time was up: load the session and look")
 

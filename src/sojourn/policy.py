@@ -12,7 +12,20 @@ from .config import SessionConfig
 from .errors import TooLarge
 from .record import KEEP, Amendment, Committed, Conflict, Gone, Leased, Outcome, Previous, Record, replace
 
-__all__ = ["GRACE", "Shown", "amend", "check_sizes", "guard", "is_over", "new_record", "rotation_due", "settling_due", "shown", "touch_due", "touched"]
+__all__ = [
+    "GRACE",
+    "Shown",
+    "amend",
+    "check_sizes",
+    "guard",
+    "is_over",
+    "new_record",
+    "rotation_due",
+    "settling_due",
+    "shown",
+    "touch_due",
+    "touched",
+]
 
 GRACE: Final = 30.0
 """Seconds for which a secret that was replaced for age still loads, after the new one was first seen."""

@@ -23,7 +23,16 @@ from .errors import DamagedRecord, SessionClosed, UnsupportedValue
 from .ids import Handle
 from .record import KEEP, Amendment, Assign, Changed, Delta, Op, Record, Unset, Update, replace
 
-__all__ = ["AsyncSession", "BaseSession", "Context", "Phase", "Presented", "Session", "checked_label", "checked_user_id"]
+__all__ = [
+    "AsyncSession",
+    "BaseSession",
+    "Context",
+    "Phase",
+    "Presented",
+    "Session",
+    "checked_label",
+    "checked_user_id",
+]
 
 _LONGEST_LABEL: Final = 200  # characters
 _ASSIGNED: Final = Assign(b"")  # stands in the trace of a field until its value, which may yet be mutated, is encoded

@@ -96,7 +96,9 @@ class Store(Protocol):
         """Delete all records that match: of this user (None: of all), without activity since `idle_since` (None:
         however active), except the handle `keep`. One step: no session that matched before it is alive after it."""
 
-    async def summaries(self, now: float, *, user_id: str | None = None, after: str = "", limit: int = 1000) -> list[Summary]:
+    async def summaries(
+        self, now: float, *, user_id: str | None = None, after: str = "", limit: int = 1000
+    ) -> list[Summary]:
         """Live sessions (of this user, or of all) whose handle sorts after `after`, in the order of handles."""
 
     async def purge_expired(self, now: float, limit: int) -> tuple[Change, ...]:

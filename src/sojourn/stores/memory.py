@@ -230,7 +230,9 @@ class MemoryStore:
             ]
             return self._end(found, reason, now)
 
-    async def summaries(self, now: float, *, user_id: str | None = None, after: str = "", limit: int = 1000) -> list[Summary]:
+    async def summaries(
+        self, now: float, *, user_id: str | None = None, after: str = "", limit: int = 1000
+    ) -> list[Summary]:
         with self._lock:
             self._check_open()
             records = list(self._all()) if user_id is None else self._of_user(user_id)
@@ -327,7 +329,11 @@ class MemoryStore:
         """Evict what must go so that one more session of this user fits; None: refused."""
         evicted: tuple[Change, ...] = ()
         if cap.per_user is not None and record.user_id is not None:
-            mine = [held for held in self._of_user(record.user_id) if not is_over(held, now) and held.handle != record.handle]
+            mine = [
+                held
+                for held in self._of_user(record.user_id)
+                if not is_over(held, now) and held.handle != record.handle
+            ]
             excess = len(mine) + 1 - cap.per_user
             if excess > 0 and cap.refuse:
                 return None

@@ -1,8 +1,8 @@
 """A record as one blob, with a format version and a check, for stores that leave the process. Pure.
 
-    byte 0     the format, 1
-    bytes 1-4  CRC-32 of the rest: it is there to notice damage, not to stop a forger, who could write the store anyway
-    then       the record as a MessagePack array, fields as a map of name to encoded value
+byte 0     the format, 1
+bytes 1-4  CRC-32 of the rest: it is there to notice damage, not to stop a forger, who could write the store anyway
+then       the record as a MessagePack array, fields as a map of name to encoded value
 """
 
 from __future__ import annotations

@@ -95,7 +95,8 @@ class SQLiteStore:
 
             def act_on_fields(connection: Connection) -> Outcome:
                 done = connection.execute(
-                    _SQL["commit_fields"], (wanted.version, body, wanted.handle, base.version, base.generation, now, now)
+                    _SQL["commit_fields"],
+                    (wanted.version, body, wanted.handle, base.version, base.generation, now, now),
                 )
                 return Committed(wanted) if done.rowcount else _refusal(connection, base, wanted, now, fence)
 
@@ -121,7 +122,8 @@ class SQLiteStore:
 
     async def touch(self, handle: str, generation: int, at: float, now: float) -> bool:
         return await self._file.write(
-            lambda connection: connection.execute(_SQL["touch"], (at, handle, generation, now)).rowcount > 0, single=True
+            lambda connection: connection.execute(_SQL["touch"], (at, handle, generation, now)).rowcount > 0,
+            single=True,
         )
 
     async def end(self, handles: Sequence[str], reason: EndReason, now: float) -> tuple[Change, ...]:
@@ -286,11 +288,9 @@ def _note_ends(
     have anything for a deadline.)"""
 
     def why(expires_at: Any) -> EndReason:
-        return "expired" if isinstance(expires_at, float) and expires_at <= now else reason
+        return "expired" if isinstance(expires_at, (int, float)) and expires_at <= now else reason
 
-    return _note(
-        connection, *(ended(handle, user_id, why(expires_at), now) for handle, user_id, expires_at in rows)
-    )
+    return _note(connection, *(ended(handle, user_id, why(expires_at), now) for handle, user_id, expires_at in rows))
 
 
 def _note(connection: Connection, *told: Change) -> tuple[Change, ...]:
@@ -342,7 +342,9 @@ def open_url(url: SplitResult, options: dict[str, str], config: SessionConfig, w
         raise ConfigurationError("a SQLite URL is sqlite:///relative/path or sqlite:////absolute/path")
     unknown = options.keys() - {"durability", "deadline"}
     if unknown:
-        raise ConfigurationError(f"sqlite:// does not know the option {min(unknown)!r}: it takes durability and deadline")
+        raise ConfigurationError(
+            f"sqlite:// does not know the option {min(unknown)!r}: it takes durability and deadline"
+        )
     try:
         deadline = seconds(float(options.get("deadline", config.deadline)), "deadline")
     except ValueError as error:

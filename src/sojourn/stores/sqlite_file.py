@@ -36,7 +36,11 @@ _CHECKPOINT_AFTER: Final = 4 * 1024 * 1024  # bytes written by this process betw
 _PATIENCE: Final = 10.0  # seconds for which a checkpoint waits for its turn
 _PAGE: Final = 4096
 _FAILURE: Final = (sqlite3.Error, UnicodeDecodeError)  # the latter where SQLite's message quotes a damaged schema
-_DAMAGED: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)  # the last: a damaged schema, too
+_DAMAGED: Final = (
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_NOTADB,
+    sqlite3.SQLITE_ERROR,
+)  # the last: a damaged schema, too
 _NEEDED: Final = (3, 35, 0)  # RETURNING
 
 _files: weakref.WeakSet[SQLiteFile] = weakref.WeakSet()
@@ -122,7 +126,7 @@ class SQLiteFile:
         if self._written > _CHECKPOINT_AFTER:
             self._checkpoint_soon()
 
-    def _run(self, batch: list[Work], until: float) -> None:
+    def _run(self, batch: list[Work], until: float, *, mended: bool = False) -> None:
         try:
             self._check_identity()
             connection = self._take()
@@ -133,9 +137,12 @@ class SQLiteFile:
             done = self._transact(connection, batch, until)
         except Exception as error:  # SQLite's, or what one piece of work ran into
             certain = self._abandon(connection, error)
-            if certain and len(batch) > 1:
+            if not mended and getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_CORRUPT_INDEX:
+                self._mend()
+                self._run(batch, until, mended=True)
+            elif certain and len(batch) > 1:
                 for work in batch:  # one of them is to blame: each for itself, so that only that one fails
-                    self._run([work], until)
+                    self._run([work], until, mended=mended)
             else:
                 _fail(batch, self._meaning(error, writing=True) if isinstance(error, _FAILURE) else error)
         except BaseException as error:  # an interrupt: those who wait are told that it cannot be known
@@ -168,6 +175,15 @@ class SQLiteFile:
         if hurried:
             _set_patience(connection, self.deadline)
         return done
+
+    def _mend(self) -> None:
+        """Build the indexes anew from their tables: with one that disagrees a damaged row could not even be removed."""
+        log.error("an index of %s disagrees with its table: all are built anew. Look with verify()", self.path)
+        try:
+            with self._connection() as connection:
+                connection.execute("REINDEX")
+        except StoreError as error:
+            log.error("they could not be built anew: %s", error)  # noqa: TRY400 - the traceback would say nothing more
 
     def _abandon(self, connection: Connection, error: BaseException) -> bool:
         """Undo and close after an error. Returns whether nothing was written for certain, and another attempt could do
@@ -253,7 +269,9 @@ class SQLiteFile:
         with self._connection() as connection:
             ours = connection.execute("PRAGMA application_id").fetchone()[0] == _APPLICATION_ID
             if not ours:
-                raise StoreDamaged(f"{self.path} is a SQLite database of another application: nothing in it was touched")
+                raise StoreDamaged(
+                    f"{self.path} is a SQLite database of another application: nothing in it was touched"
+                )
             if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
                 connection.execute("PRAGMA journal_mode = WAL")  # a copy that VACUUM INTO made, say, has lost it
             self._upgrade(connection)
@@ -320,13 +338,17 @@ class SQLiteFile:
         """What an error of SQLite means to a caller."""
         primary = _primary(error)
         if primary in _DAMAGED or isinstance(error, UnicodeDecodeError):
-            return StoreDamaged(f"{self.path} is damaged ({error}): restore it from a backup, or remove it to begin anew")
+            return StoreDamaged(
+                f"{self.path} is damaged ({error}): restore it from a backup, or remove it to begin anew"
+            )
         if primary == sqlite3.SQLITE_FULL:
             return StoreUnavailable(f"the disk of {self.path} is full: nothing was written. Make room", retry_after=10)
         if primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             return StoreUnavailable(f"{self.path} was locked past the deadline: nothing was written")
         if primary in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
-            return StoreUnavailable(f"{self.path} cannot be written ({error}): nothing was written. Check its permissions")
+            return StoreUnavailable(
+                f"{self.path} cannot be written ({error}): nothing was written. Check its permissions"
+            )
         if writing and primary == sqlite3.SQLITE_IOERR:
             return OutcomeUnknown(f"writing {self.path} failed ({error}), and it may or may not be on the disk")
         return StoreUnavailable(f"{self.path}: {error}")
