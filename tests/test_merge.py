@@ -66,6 +66,7 @@ def test_who_is_alone_gets_what_they_made(base: Any, mine: Any) -> None:
 @example({1, NAN}, {2, NAN})
 @example([1], [2, 1])
 @example({"a": 1}, {"b": {"c": 2}})
+@example({}, {NAN: 1, (NAN,): 2})
 def test_who_agree_overrule_nobody(base: Any, both: Any) -> None:
     """merge(base, same, same) is the same but for lists, where items that both appended are there twice; nothing is
     overruled."""
@@ -409,6 +410,15 @@ def test_only_what_was_touched_is_in_the_answer(current: dict[str, Any], base: d
     assert merged.values.keys() == {"a", "b"}
     assert (fields, loaded) == copies
     assert delta == Delta(copies[1], delta.ops, delta.local)
+
+
+def test_keys_are_told_apart_by_type() -> None:
+    """A key that is NaN, or holds one, is one key however often it was read; one that was replaced by an equal key of
+    another type is replaced."""
+    for key in (NAN, (NAN, 1), frozenset({NAN})):
+        assert shape(merge({key: 0}, {key: 1}, {key: 0, "new": 1})[0]) == shape({key: 1, "new": 1})
+        assert shape(merge({key: 0}, {}, {key: 0, "new": 1})[0]) == shape({"new": 1})
+    assert shape(merge({1: "a"}, {True: "a"}, {1: "a", "new": 1})[0]) == shape({True: "a", "new": 1})
 
 
 def test_paths_name_what_was_overruled() -> None:

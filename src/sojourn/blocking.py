@@ -77,8 +77,9 @@ class SessionManager:
         self.config = self.engine.config
         self.store = self.engine.store
         self.counts = self.engine.counts
-        """How often something happened that one may want to know: overwritten, refused, gone (dropped, as the session ended
-        meanwhile), dropped (written under a superseded id), untouched (activity that could not be recorded)."""
+        """How often something happened that one may want to know: overwritten, refused, gone (dropped, as the
+        session ended meanwhile), dropped (written under a superseded id), untouched (activity that could not be
+        recorded)."""
         self._cleaner: tuple[Signal, threading.Thread] | None = None
 
     # --- Sessions ------------------------------------------------------------------------------------------------

@@ -76,8 +76,9 @@ class Engine:
                 f"open it with world={self._world!r}, or hand in its URL"
             )
         self.counts: Counter[str] = Counter()
-        """How often something happened that one may want to know: overwritten, refused, gone (dropped, as the session ended
-        meanwhile), dropped (written under a superseded id), untouched (activity that could not be recorded)."""
+        """How often something happened that one may want to know: overwritten, refused, gone (dropped, as the
+        session ended meanwhile), dropped (written under a superseded id), untouched (activity that could not be
+        recorded)."""
         self.clock = clock
         self._codec = Codec()
         self._lanes = Lanes(self.store, self._codec, config, self._waiting, clock, self.tell)
@@ -145,8 +146,8 @@ class Engine:
         return await self._carry_out(session, session.delta(), session.amendment)
 
     async def finish_response(self, session: BaseSession) -> tuple[Closing, CookieAction]:
-        """As `finish`, where the client can be sent another id, so that the secret may be replaced for age; and the session
-        object goes on."""
+        """As `finish`, where the client can be sent another id, so that the secret may be replaced for age; and the
+        session object goes on."""
         untouched = session.presented == "live" and not session.ended and not session.rotated
         if untouched and self._rotation_due(session):
             session.rotate_for_age()

@@ -85,8 +85,8 @@ def mint_version() -> bytes:
 
 
 _State: TypeAlias = Literal["waiting", "leading", "driven", "done"]
-"""Of a job. "driven": it is in the batch of a leader. (Looking into an Enum takes 90 ns in Python 3.11, and this is done a
-few times a commit; a literal costs nothing and is checked as well.)"""
+"""Of a job. "driven": it is in the batch of a leader. (Looking into an Enum takes 90 ns in Python 3.11, and this is
+done a few times a commit; a literal costs nothing and is checked as well.)"""
 
 
 class Job:
@@ -312,8 +312,8 @@ class Lanes:
         return len(logins) == len(taken)
 
     def _fold(self, current: Record, batch: list[Job], now: float) -> tuple[Record, tuple[Change, ...], list[Job]]:
-        """Apply the jobs to a record, one after the other: the record to commit, the facts that go with it, and the jobs
-        in it. A job that cannot be applied fails by itself."""
+        """Apply the jobs to a record, one after the other: the record to commit, the facts that go with it, and the
+        jobs in it. A job that cannot be applied fails by itself."""
         version = mint_version()
         record, fields, size = current, current.fields, current.size
         overwritten: list[str] = []
@@ -402,8 +402,8 @@ class Lanes:
 
 
 async def repeated(send: Callable[[], Awaitable[T]], within: float, unknown: OutcomeUnknown) -> T:
-    """Send again a write whose reply did not come, and that is safe to repeat: a few times, within so many seconds. Raises
-    `unknown` if no reply ever comes."""
+    """Send again a write whose reply did not come, and that is safe to repeat: a few times, within so many seconds.
+    Raises `unknown` if no reply ever comes."""
     give_up = time.monotonic() + within
     for _ in range(_REPEATS - 1):
         if time.monotonic() > give_up:

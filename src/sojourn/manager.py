@@ -1,5 +1,5 @@
-"""`AsyncSessionManager`: the operations on sessions that users call by name. What they are made of is `sojourn.engine`'s;
-the same for blocking callers is `sojourn.blocking`'s.
+"""`AsyncSessionManager`: the operations on sessions that users call by name. What they are made of is
+`sojourn.engine`'s; the same for blocking callers is `sojourn.blocking`'s.
 """
 
 from __future__ import annotations

@@ -96,23 +96,30 @@ def three_way(codec: Codec, base: Any, mine: Any, theirs: Any, path: str, lost: 
 def _merge_dicts(
     codec: Codec, base: dict[Any, Any], mine: dict[Any, Any], theirs: dict[Any, Any], path: str, lost: list[str]
 ) -> dict[Any, Any]:
-    merged = dict(theirs)
-    for key in base.keys() - mine.keys():
-        if key in merged and not _same(codec, merged.pop(key), base[key]):
+    was, here, there = (_by_key(codec, members) for members in (base, mine, theirs))
+    merged = dict(there)
+    for name in was.keys() - here.keys():
+        key, before = was[name]
+        if name in merged and not _same(codec, merged.pop(name)[1], before):
             lost.append(f"{path}.{key}")
-    for key, value in mine.items():
-        here = f"{path}.{key}"
-        if key not in base:
-            if key in theirs and not _same(codec, theirs[key], value):
-                lost.append(here)
-            merged[key] = value
-        elif key in theirs:
-            merged[key] = three_way(codec, base[key], value, theirs[key], here, lost)
-        elif not _same(codec, value, base[key]):
-            lost.append(here)
-            if not (type(value) is type(base[key]) and isinstance(value, (dict, list, set))):
-                merged[key] = value
-    return merged
+    for name, (key, value) in here.items():
+        at = f"{path}.{key}"
+        if name not in was:
+            if name in there and not _same(codec, there[name][1], value):
+                lost.append(at)
+            merged[name] = key, value
+        elif name in there:
+            merged[name] = key, three_way(codec, was[name][1], value, there[name][1], at, lost)
+        elif not _same(codec, value, was[name][1]):
+            lost.append(at)
+            if not (type(value) is type(was[name][1]) and isinstance(value, (dict, list, set))):
+                merged[name] = key, value
+    return dict(merged.values())
+
+
+def _by_key(codec: Codec, members: dict[Any, Any]) -> dict[str | bytes, tuple[Any, Any]]:
+    """Items by what their keys encode to: two NaN are one key here, and 1 and True are two."""
+    return {key if type(key) is str else codec.encode("", key): (key, value) for key, value in members.items()}
 
 
 def _merge_sets(codec: Codec, base: Any, mine: Any, theirs: Any) -> Any:

@@ -87,8 +87,8 @@ def settling_due(record: Record, seen: Shown) -> bool:
 
 
 def rotation_due(record: Record, now: float, rotate_after: float | None, *, seen: bool = False) -> bool:
-    """Whether the secret is to be replaced for age. One that nobody has seen yet is left alone for the grace period only:
-    its response may still be on the way, or lost. ``seen``: the newest secret is being seen for the first time."""
+    """Whether the secret is to be replaced for age. One that nobody has seen yet is left alone for the grace period
+    only: its response may still be on the way, or lost. ``seen``: the newest secret is seen for the first time now."""
     if rotate_after is None:
         return False
     waiting = not seen and record.previous is not None and record.previous.settled_at is None

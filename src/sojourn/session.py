@@ -49,7 +49,8 @@ Presented: TypeAlias = Literal["nothing", "malformed", "repeated", "unknown", "s
 """
 
 Phase: TypeAlias = Literal["open", "ended", "closed"]
-"""The life of a session object. "ended": it was ended here, which is carried out when the block or the request is over."""
+"""The life of a session object. "ended": it was ended here, which is carried out when the block or the request is
+over."""
 
 
 class Context(Struct, frozen=True):
@@ -263,8 +264,9 @@ class BaseSession(MutableMapping[str, Any]):
 
     @property
     def modified(self) -> bool:
-        """Whether there is something to commit, told from the values: there is no need to set it. That is allowed, as users
-        of other libraries do it, and changes nothing. Costs an encoding of each mutable value that was read."""
+        """Whether there is something to commit, told from the values: there is no need to set it. That is allowed,
+        as users of other libraries do it, and changes nothing. Costs an encoding of each mutable value that
+        was read."""
         return self._amendment is not None or self.delta() is not None
 
     @modified.setter
@@ -345,7 +347,8 @@ class BaseSession(MutableMapping[str, Any]):
 
     @property
     def untouched(self) -> bool:
-        """Whether nothing was done that could ask for a commit: a quick test for the many sessions that are only read."""
+        """Whether nothing was done that could ask for a commit: a quick test for the many sessions that are only
+        read."""
         return not self._lent and not self._ops and self._amendment is None and self._phase == "open"
 
     @property
@@ -401,16 +404,17 @@ class BaseSession(MutableMapping[str, Any]):
         return Delta(self._fields, ops, local)
 
     def committed(self, record: Record) -> None:
-        """Note the record as it was committed. A rotation for age that a parallel request was quicker to make is none of
-        ours: the client keeps what it showed."""
+        """Note the record as it was committed. A rotation for age that a parallel request was quicker to make is
+        none of ours: the client keeps what it showed."""
         wanted = self._amendment
         if wanted is not None and wanted.for_age and record.secret_digest != wanted.secret_digest:
             self._secret = self._shown
         self._record = record
 
     def rebase(self, delta: Delta | None, amendment: Amendment | None) -> None:
-        """Go on from a commit of this delta and amendment. What happened here while it was under way stays to be committed,
-        and values that were handed out stay the caller's: they are compared, from here on, with what was committed."""
+        """Go on from a commit of this delta and amendment. What happened here while it was under way stays to be
+        committed, and values that were handed out stay the caller's: they are compared, from here on, with what was
+        committed."""
         if delta is not None:
             for name, done in delta.ops.items():
                 self._forget(name, done)
@@ -421,8 +425,8 @@ class BaseSession(MutableMapping[str, Any]):
                 del self._values[name]  # nobody can change it in place: read it anew, as others left it
                 self._lent.pop(name, None)
         fields = self._record.fields
-        # Where a value that was handed out differs from what was committed of it, as others had changed it, too, the next
-        # delta must be replayed, not taken as it stands: its base is then no record's own fields.
+        # Where a value that was handed out differs from what was committed of it, as others had changed it, too, the
+        # next delta must be replayed, not taken as it stands: its base is then no record's own fields.
         stale = any(fields.get(name) != data for name, data in self._lent.items())
         self._fields = fields.copy() if stale else fields
         if self._amendment is amendment:

@@ -15,6 +15,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from queue import SimpleQueue
 from sqlite3 import Connection
 from typing import Any, Final, Protocol, TypeAlias, TypeVar
@@ -213,7 +214,5 @@ def _wake(loop: asyncio.AbstractEventLoop, futures: list[asyncio.Future[None]]) 
             if not future.done():
                 future.set_result(None)
 
-    try:
+    with suppress(RuntimeError):  # the loop was closed, and those who waited with it
         loop.call_soon_threadsafe(resolve)
-    except RuntimeError:  # the loop was closed, and those who waited with it
-        pass

@@ -3,9 +3,9 @@
 For tests and for a single process; nothing survives the process. It serves blocking and async callers alike, as no
 operation ever waits: each is a few dictionary steps under one lock.
 
-What keeps it cheap at a million sessions: small sessions that were not used lately are packed into one bytes object, and
-what must be found by time (the dead, the least recently used) lies in buckets by the second, so that a
-sweep visits only what died and an eviction looks at one entry.
+What keeps it cheap at a million sessions: small sessions that were not used lately are packed into one bytes object,
+and what must be found by time (the dead, the least recently used) lies in buckets by the second, so that a sweep
+visits only what died and an eviction looks at one entry.
 """
 
 from __future__ import annotations
@@ -39,8 +39,9 @@ _unpack = msgspec.msgpack.Decoder(Record).decode
 
 
 class _Index:
-    """Handles by key, those of a key in the order in which they came. A key with one handle costs no container: most users
-    have one session. (An OrderedDict, as taking the first out of a plain dict again and again walks over the holes.)"""
+    """Handles by key, those of a key in the order in which they came. A key with one handle costs no container: most
+    users have one session. (An OrderedDict, as taking the first out of a plain dict again and again walks over the
+    holes.)"""
 
     def __init__(self) -> None:
         self._entries: dict[float | str, str | OrderedDict[str, None]] = {}

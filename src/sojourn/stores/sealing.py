@@ -29,8 +29,8 @@ def seal(record: Record) -> bytes:
 
 
 def unseal(handle: str, blob: bytes) -> Record:
-    """The record in a blob. `DamagedRecord` if it fails its check, is of a format that this version does not know, or is
-    another session's."""
+    """The record in a blob. `DamagedRecord` if it fails its check, is of a format that this version does not know,
+    or is another session's."""
     if not isinstance(blob, bytes) or blob[:1] != _FORMAT:
         raise DamagedRecord(handle, "it is of an unknown format")
     data = memoryview(blob)[5:]

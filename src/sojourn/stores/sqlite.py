@@ -1,7 +1,8 @@
 """The SQLite store: one file, many processes and threads on one machine. The embedded default.
 
-What it promises of an acknowledged write: ``power`` (the default; WAL with synchronous=FULL: it survives a power cut) or
-``process`` (synchronous=NORMAL: it survives the death of the process, and a power cut may take the last moments).
+What it promises of an acknowledged write: ``power`` (the default; WAL with synchronous=FULL: it survives a power
+cut) or ``process`` (synchronous=NORMAL: it survives the death of the process, and a power cut may take the last
+moments).
 
 The statements stand in ``sqlite.sql``. Here is what each operation does with them; `sqlite_file` is how they reach the
 file. In the asynchronous world reads run on the event loop, as they take microseconds and never wait for a writer,

@@ -1,8 +1,9 @@
 """A SQLite database file: opened and checked, its connections, one transaction at a time, and what its errors mean.
 
 Rules: many processes may have the file open. Writers queue at the turnstile, within a process in the writer. Readers
-never wait for writers (write-ahead log). Checkpoints run in a thread of their own, off the commit path. A fork leaves the
-child nothing of its parent's. A file that vanished, or was replaced, is noticed before a write is acknowledged into it.
+never wait for writers (write-ahead log). Checkpoints run in a thread of their own, off the commit path. A fork
+leaves the child nothing of its parent's. A file that vanished, or was replaced, is noticed before a write is
+acknowledged into it.
 """
 
 from __future__ import annotations
@@ -74,8 +75,8 @@ class SQLiteFile:
             self._make()
         elif self.path.stat().st_size == 0:
             raise StoreDamaged(
-                f"{self.path} is empty: a database that was truncated, not a new one. Restore it from a backup, or remove "
-                "the file to begin anew"
+                f"{self.path} is empty: a database that was truncated, not a new one. Restore it from a backup, or "
+                "remove the file to begin anew"
             )
         self._identity = _identity(self.path)
         self._check()
@@ -103,8 +104,8 @@ class SQLiteFile:
         return result
 
     async def write(self, act: Callable[[Connection], T], *, single: bool = False, size: int = 0) -> T:
-        """Do a piece of work in a transaction, alone or with others. ``single``: it is one statement. ``size``: about how
-        many bytes it writes, beside a page."""
+        """Do a piece of work in a transaction, alone or with others. ``single``: it is one statement. ``size``:
+        about how many bytes it writes, beside a page."""
         if self._closed:
             raise StoreUnavailable("the store was closed")
         work = Work(act, single, time.monotonic() + self.deadline, _PAGE + size)
@@ -310,8 +311,8 @@ class SQLiteFile:
             threading.Thread(target=self._checkpoint, name="sojourn-checkpoint", daemon=True).start()
 
     def _checkpoint(self) -> None:
-        """Copy the log into the database while writers go on; then hold them up for the little that is left, so that the
-        log starts over. (Beside a busy writer it never would, and appending costs twice as much as overwriting.)"""
+        """Copy the log into the database while writers go on; then hold them up for the little that is left, so that
+        the log starts over. (Beside a busy writer it never would, and appending costs twice as much as overwriting.)"""
         turnstile = Turnstile(self.path)
         try:
             self._fold_in("PASSIVE")

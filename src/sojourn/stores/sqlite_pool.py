@@ -92,7 +92,8 @@ class Pool:
         return connection
 
     def close(self) -> None:
-        """Close what is idle now, and the others when they come back. The last one of the last process folds the log in."""
+        """Close what is idle now, and the others when they come back. The last one of the last process folds the log
+        in."""
         self._closed = True
         self._close_idle()
 
