@@ -35,6 +35,7 @@ _HEADERS: list[tuple[list[str], list[str]]] = [
     ([f"{NAME}=x", "a=b", f"{NAME}=y"], ["x", "y"]),
     ([f"{NAME}=x; {NAME}="], ["x", ""]),
     ([f"{NAME.lower()}=x; {NAME.upper()}=y; session=z; __Secure-session=w"], []),
+    ([f"{NAME.lower()}=x; {NAME}=y; {NAME.upper()}=z"], ["y"]),
     ([f"x{NAME}=x; {NAME}x=y; {NAME} =z"], []),
     ([f"a={NAME}=x"], []),
     ([f"a=b,{NAME}=x"], []),

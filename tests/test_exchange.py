@@ -137,17 +137,20 @@ async def test_finishing_in_an_outage_raises_nothing(site: Site, caplog: pytest.
 
 async def test_a_failed_commit_forgets_the_changes(site: Site) -> None:
     """If the commit raises what is the application's own error, the application can respond with its word about it: the
-    second commit is of nothing."""
+    second commit is of nothing but what it puts in then."""
     cookie = await site.cookie()
     exchange = await site.begin(cookie)
     exchange.session.login("eve")
     exchange.session["text"] = "x" * 1_000_000
     with pytest.raises(ValueError, match="text"):
         await exchange.commit()
+    assert exchange.session.session_id == cookie.split("=")[1]
+    exchange.session["word"] = "sorry"
     assert await exchange.commit() == []
+    exchange.session["late"] = True
     await exchange.finish()
-    exchange = await site.begin(cookie)
-    assert (dict(exchange.session), exchange.session.user_id) == ({"name": "Ada"}, None)
+    session = (await site.begin(cookie)).session
+    assert (dict(session), session.user_id) == ({"name": "Ada", "word": "sorry", "late": True}, None)
 
 
 @pytest.mark.parametrize("put", [False, True])

@@ -12,6 +12,7 @@ import sqlite3
 from base64 import b64encode, urlsafe_b64encode
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -276,7 +277,8 @@ def test_s29_a_stolen_store_signs_nobody_in(tmp_path: Path) -> None:
     stolen = b"".join(path.read_bytes() for path in tmp_path.iterdir())
     assert all(session_id.split(".")[0].encode() in stolen for session_id in live)
     assert not any(_secret_of(session_id).encode() in stolen for session_id in live)
-    rows = sqlite3.connect(tmp_path / "s.db").execute("SELECT handle, body FROM session").fetchall()
+    with closing(sqlite3.connect(tmp_path / "s.db")) as connection:
+        rows = connection.execute("SELECT handle, body FROM session").fetchall()
     assert len(rows) == 50
     for handle, body in rows:
         for at in range(len(body) - 31):
@@ -331,7 +333,7 @@ def test_s30_tampering_is_noticed(tmp_path: Path, caplog: pytest.LogCaptureFixtu
         def __reduce__(self) -> Any:
             return Path.write_text, (tmp_path / "executed", "yes")
 
-    with sqlite3.connect(tmp_path / "s.db") as connection:
+    with closing(sqlite3.connect(tmp_path / "s.db")) as connection:
         ((body,),) = connection.execute("SELECT body FROM session WHERE handle = ?", [victim.split(".")[0]]).fetchall()
         for harm in (
             pickle.dumps(Harm()),
@@ -345,7 +347,6 @@ def test_s30_tampering_is_noticed(tmp_path: Path, caplog: pytest.LogCaptureFixtu
             connection.commit()
             with pytest.raises(DamagedRecord):
                 sessions.get_session(victim)
-    connection.close()
     assert not (tmp_path / "executed").exists()
     assert sessions.get_session(other) == {"a": 1}
     assert [row.user_id for row in sessions.list_sessions()] == ["bob"]

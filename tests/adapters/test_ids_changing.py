@@ -183,6 +183,16 @@ def test_an_old_secret_is_replaced(aged: Visitor, work: Callable[[Any], Any] | N
     assert aged.see("name") == "Ada"
 
 
+def test_the_grace_is_for_the_old_secret_alone(aged: Visitor) -> None:
+    """While the old secret is in its grace no other opens the session, and nobody's else is of use."""
+    site, other = aged.site, aged.site.visitor()
+    other.do(put)
+    aged.do(put)
+    for secret in ("s" * 43, str(other.id).split(".")[1]):
+        cookie = f"__Host-session={str(aged.id).split('.')[0]}.{secret}"
+        assert site.request(lambda session: session.get("name"), cookie).result is None
+
+
 def test_parallel_requests_across_a_rotation_log_nobody_out(aged: Visitor) -> None:
     """Twenty requests in flight when the secret is replaced, each of which writes: all are kept, one id comes out of
     it, and whichever response arrives last the visitor stays signed in."""

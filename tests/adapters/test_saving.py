@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from sites import Reply, Site, Visitor
-from sojourn import Handle, SessionClosed, TooLarge, UnsupportedValue
+from sojourn import Handle, SessionClosed, TooLarge, TooManySessions, UnsupportedValue
 
 Open = Callable[..., Site]
 
@@ -320,3 +320,26 @@ def test_a_label_and_timeouts_are_kept(visitor: Visitor) -> None:
     visitor.do(lambda session: (setattr(session, "label", "Firefox"), session.set_timeouts(idle=60)))
     (row,) = visitor.site.sessions.list_sessions("ada")
     assert (row.label, row.expires_at - row.last_accessed_at) == ("Firefox", 66)
+
+
+def test_a_sign_in_can_be_refused_and_answered_for(open_site: Open) -> None:
+    """At a cap that refuses, a sign-in is the application's error: nothing is stored and the cookie is left alone. An
+    application that saves at once can catch it, discard, and respond in its own way."""
+    site = open_site(max_sessions_per_user=1, at_cap="refuse")
+    first, second = site.visitor(), site.visitor()
+    first.do(lambda session: session.login("ada"))
+    assert second.do(lambda session: session.login("ada")).status == 500
+    assert [type(error) for error in site.errors] == [TooManySessions]
+
+    def answer(session: Any) -> str:
+        session.login("ada")
+        try:
+            site.save(session)
+        except TooManySessions:
+            session.discard()
+        return "end one first"
+
+    response = second.do(answer)
+    assert (response.status, response.result, second.jar.header) == (200, "end one first", None)
+    assert site.held == 1
+    assert first.do(lambda session: session.user_id).result == "ada"
