@@ -10,6 +10,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
+from sojourn import SessionManager
 from sojourn.codec import Codec
 from sojourn.errors import UnsupportedValue
 from sojourn.merge import Merged, replay, three_way
@@ -432,3 +433,22 @@ def test_paths_name_what_was_overruled() -> None:
     assert replay(CODEC, fields, Delta({}, ops, {})) == Merged(
         {"a": CODEC.encode("", 1), "b": None, "c": fields["c"]}, ("a", "b")
     )
+
+
+def test_two_who_find_a_field_missing_both_keep_what_they_put_in() -> None:
+    """`setdefault` is no assignment: of two writers who both find a field missing, each keeps what it put into it."""
+    sessions = SessionManager()
+    session_id = sessions.create_session()
+    with sessions.session(session_id) as mine, sessions.session(session_id) as theirs:
+        mine.setdefault("cart", []).append("apple")
+        theirs.setdefault("cart", []).append("apple")
+        mine.setdefault("prefs", {})["theme"] = "dark"
+        theirs.setdefault("prefs", {})["language"] = "en"
+        mine.setdefault("locale", "de")
+        theirs.setdefault("locale", "fr")
+    assert sessions.get_session(session_id) == {
+        "cart": ["apple", "apple"],
+        "prefs": {"theme": "dark", "language": "en"},
+        "locale": "fr",
+    }
+    assert not sessions.counts["overwritten"]

@@ -84,7 +84,9 @@ class Exchange:
         try:
             if not session.untouched:
                 _check_transport(config, self._host)
-            started_over = await self._end_former()
+            started_over = self._former is not None
+            if started_over:
+                await self._end_former()
             _, action = await self._engine.finish_response(session)
         except SessionGone as gone:
             self._engine.counts["gone"] += 1
@@ -110,7 +112,8 @@ class Exchange:
             return
         handle = session.record.handle
         try:
-            await self._end_former()
+            if self._former is not None:
+                await self._end_former()
             if not session.stored or session.rotated:
                 if session.modified:
                     log.warning("session %s: its id was to change after the response had left: dropped", handle)
@@ -123,13 +126,11 @@ class Exchange:
         finally:
             session.close()
 
-    async def _end_former(self) -> bool:
-        """End the session that was there before `start_over`. Whether there was one."""
-        if self._former is None:
-            return False
-        self._engine.tell(await self._engine.store.end([self._former], "ended", self._engine.clock()))
+    async def _end_former(self) -> None:
+        """End the session that was there before `start_over`."""
+        former = [] if self._former is None else [self._former]
+        self._engine.tell(await self._engine.store.end(former, "ended", self._engine.clock()))
         self._former = None
-        return True
 
 
 def with_privacy(headers: Headers, *, looked_at: bool, added: Headers) -> Headers:

@@ -21,7 +21,7 @@ from typing import Any
 from msgspec import Struct
 
 from .codec import Codec
-from .record import Assign, Changed, Delta, Op, Unset
+from .record import Assign, Changed, Default, Delta, Op, Unset
 
 __all__ = ["Merged", "replay", "three_way"]
 
@@ -58,6 +58,8 @@ def _replay_one(
         if theirs and current != op.value:
             lost.append(name)
         return op.value
+    if isinstance(op, Default):
+        return op.value if current is None else current
     if isinstance(op, Unset):
         if theirs and current is not None:
             lost.append(name)

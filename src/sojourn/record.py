@@ -31,6 +31,7 @@ __all__ = [
     "Changed",
     "Committed",
     "Conflict",
+    "Default",
     "Delta",
     "EndReason",
     "Gone",
@@ -119,6 +120,12 @@ class Assign(Struct, frozen=True, gc=False):
     value: bytes
 
 
+class Default(Struct, frozen=True, gc=False):
+    """A field was given a value because it had none (`setdefault`)."""
+
+    value: bytes
+
+
 class Unset(Struct, frozen=True, gc=False):
     """A field was deleted."""
 
@@ -136,7 +143,7 @@ class Update(Struct, frozen=True):
     function: Callable[[Any], Any]
 
 
-Op: TypeAlias = Assign | Unset | Changed | Update
+Op: TypeAlias = Assign | Default | Unset | Changed | Update
 
 
 class Delta(Struct, frozen=True):

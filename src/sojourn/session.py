@@ -21,7 +21,7 @@ from .codec import ATOMS, Codec
 from .config import SessionConfig, seconds
 from .errors import DamagedRecord, SessionClosed, UnsupportedValue
 from .ids import Handle
-from .record import KEEP, Amendment, Assign, Changed, Delta, Op, Record, Unset, Update, replace
+from .record import KEEP, Amendment, Assign, Changed, Default, Delta, Op, Record, Unset, Update, replace
 
 __all__ = [
     "AsyncSession",
@@ -69,15 +69,24 @@ class BaseSession(MutableMapping[str, Any]):
     its block or response every use raises `SessionClosed`.
     """
 
-    # What most sessions never set stands on the class: a session is made for each request, and should be cheap.
-    _amendment: Amendment | None = None
-    _phase: Phase = "open"
-    accessed: bool = False
-    """Whether anybody looked into it."""
-    unsent: bool = False
-    """Whether the client is still to be sent an id that `save` has committed."""
-    fence: int = 0
-    """The number of the lease that this object holds; 0: none."""
+    # Slots, so that `session.theme = "dark"` raises: it would be no field, and be lost.
+    __slots__ = (
+        "_amendment",
+        "_context",
+        "_fields",
+        "_lent",
+        "_ops",
+        "_phase",
+        "_record",
+        "_secret",
+        "_shown",
+        "_values",
+        "accessed",
+        "fence",
+        "loaded_at",
+        "presented",
+        "unsent",
+    )
 
     def __init__(self, context: Context, record: Record, secret: str, now: float, presented: Presented) -> None:
         self._context = context
@@ -87,6 +96,14 @@ class BaseSession(MutableMapping[str, Any]):
         self._values: dict[str, Any] = {}
         self._lent: dict[str, bytes] = {}  # mutable values that were handed out, with the bytes they are compared to
         self._ops: dict[str, list[Op]] = {}  # what was done to each field, in order
+        self._amendment: Amendment | None = None
+        self._phase: Phase = "open"
+        self.accessed = False
+        """Whether anybody looked into it."""
+        self.fence = 0
+        """The number of the lease that this object holds; 0: none."""
+        self.unsent = False
+        """Whether the client is still to be sent an id that `save` has committed."""
         self.loaded_at = now
         """When it was loaded, in Unix seconds."""
         self.presented = presented
@@ -162,6 +179,16 @@ class BaseSession(MutableMapping[str, Any]):
             return False
         del self[name]
         return True
+
+    def setdefault(self, name: str, default: Any = None) -> Any:
+        """The field, after giving it this value if there is none. It is no assignment: of two writers who both find the
+        field missing neither replaces the other's, and what both put into the new container is merged."""
+        if name in self or name in self._ops:
+            return super().setdefault(name, default)
+        self[name] = default  # with the checks of an assignment
+        data = self._lent[name] = self._context.codec.encode(name, default)
+        self._ops[name] = [Default(data)]
+        return default
 
     def clear(self) -> None:
         """Delete every field that this session object knows. Fields that others add meanwhile stay."""
@@ -535,6 +562,8 @@ def _checked_text(path: str, text: object, *, empty: bool = True) -> str:
 class Session(BaseSession):
     """The session that a `SessionManager` hands out."""
 
+    __slots__ = ()
+
     def save(self) -> None:
         """Commit what changed so far, now; the block goes on. Nothing happens if nothing changed. Raises
         `SessionGone`, `ConflictError`, `StoreUnavailable` and `OutcomeUnknown`."""
@@ -545,6 +574,8 @@ class Session(BaseSession):
 
 class AsyncSession(BaseSession):
     """The session that an `AsyncSessionManager` hands out."""
+
+    __slots__ = ()
 
     async def save(self) -> None:
         """Commit what changed so far, now; the block goes on. Nothing happens if nothing changed. Raises

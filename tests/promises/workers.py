@@ -69,6 +69,20 @@ def hammer(url: str, session_id: str, threads: str, seconds: str, _number: str) 
     say(json.dumps(sum(told, Counter())))
 
 
+def compete(url: str, seconds: str, _number: str) -> None:
+    """Write to a session of one's own, as fast as one may, for a while; say how often."""
+    with SessionManager(url, config=PATIENT) as sessions:
+        session_id = sessions.create_session(data={"visits": 0})
+        ready()
+        until = time.monotonic() + float(seconds)
+        done = 0
+        while time.monotonic() < until:
+            sessions.update(session_id, "visits", add_one)
+            done += 1
+        say(done)
+        hear()
+
+
 def reborn(url: str, *session_ids: str) -> None:
     """Bear, for each line, a process that writes until it is killed, and say when it is dead. It is forked, as that is
     quick; nothing of the store is open here."""
@@ -104,7 +118,7 @@ def write_until_killed(url: str, session_ids: Sequence[str]) -> None:
 
 
 JOBS: dict[str, Callable[..., None]] = {
-    job.__name__: job for job in (write, count_up, hammer, reborn, *FAULTS, *UPHEAVALS)
+    job.__name__: job for job in (write, count_up, hammer, compete, reborn, *FAULTS, *UPHEAVALS)
 }
 
 if __name__ == "__main__":
