@@ -225,9 +225,12 @@ class SQLiteFile:
             return
         self._writer.close()
         self._closed = True
-        with self._checkpointing:
-            self._pool.close()
-            self._turnstile.close()
+        # A checkpoint under way is waited for, but not for ever: an interrupt may have left its lock taken.
+        waited = self._checkpointing.acquire(timeout=self.deadline)
+        self._pool.close()
+        self._turnstile.close()
+        if waited:
+            self._checkpointing.release()
 
     def forked(self) -> None:
         """In the child of a fork: part with what is the parent's."""
