@@ -17,8 +17,8 @@ test: .venv/ready-test browser  ## every test (about ten minutes on 2 cores)
 	$(BIN)/pytest -n 2 -m 'not battery'
 	$(BIN)/pytest -m battery
 
-quick: .venv/ready-test  ## the tests that one runs all day (under a minute)
-	$(BIN)/pytest -n 2 -m 'not battery'
+quick: .venv/ready-test  ## the tests that one runs all day (under a minute): without the races, kills and faults
+	$(BIN)/pytest -n 2 -m 'not battery' --ignore tests/promises
 
 soak: .venv/ready-test browser  ## the long batteries, with ten times the trials (about half an hour)
 	SOJOURN_TRIALS=10 $(BIN)/pytest -m battery
