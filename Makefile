@@ -20,8 +20,9 @@ test: .venv/ready-test browser  ## every test (about ten minutes on 2 cores)
 quick: .venv/ready-test  ## the tests that one runs all day (under a minute): without the races, kills and faults
 	$(BIN)/pytest -n 2 -m 'not battery' --ignore tests/promises
 
-soak: .venv/ready-test browser  ## the long batteries, with ten times the trials (about half an hour)
-	SOJOURN_TRIALS=10 $(BIN)/pytest -m battery
+soak: .venv/ready-test  ## the properties with twenty times the examples, then five rounds of kills and races
+	HYPOTHESIS_PROFILE=thorough $(BIN)/pytest -n 2 tests/test_merge.py tests/test_codec.py tests/test_session.py tests/test_stateful.py
+	for round in 1 2 3 4 5; do $(BIN)/pytest -m battery tests/promises || exit 1; done
 
 bench: .venv/ready-bench  ## figures: the floor and the peers in the same run
 	$(BIN)/python -m bench
