@@ -355,8 +355,8 @@ OUTCOMES: dict[int, tuple[dict[str, Any], Any, Any, dict[str, Any], list[str]]] 
         {"a": {}},
         lambda s: s["a"].update(k={"x": 1}),
         lambda s: s["a"].update(k={"y": 2}),
-        {"a": {"k": {"y": 2}}},
-        ["a.k"],
+        {"a": {"k": {"x": 1, "y": 2}}},
+        [],
     ),
     11: (
         {"a": {"k": {"x": 1, "y": 1}}},

@@ -73,7 +73,7 @@ def test_who_agree_overrule_nobody(base: Any, both: Any) -> None:
     overruled."""
     merged, lost = merge(base, both, both)
     assert lost == []
-    if "list" not in repr(shape(base)):
+    if "list" not in repr(shape(both)):
         assert shape(merged) == shape(both)
 
 
@@ -450,5 +450,19 @@ def test_two_who_find_a_field_missing_both_keep_what_they_put_in() -> None:
         "cart": ["apple", "apple"],
         "prefs": {"theme": "dark", "language": "en"},
         "locale": "fr",
+    }
+    assert not sessions.counts["overwritten"]
+
+
+def test_two_who_find_a_nested_key_missing_both_keep_what_they_put_in() -> None:
+    """A container that is new on both sides is merged as if it had been there, empty: also if both put in the same."""
+    sessions = SessionManager()
+    session_id = sessions.create_session(data={"cart": {}})
+    with sessions.session(session_id) as mine, sessions.session(session_id) as theirs:
+        for session, theme in ((mine, "dark"), (theirs, "light")):
+            session["cart"].setdefault("items", []).append("apple")
+            session["cart"].setdefault("wishes", {})[theme] = True
+    assert sessions.get_session(session_id) == {
+        "cart": {"items": ["apple", "apple"], "wishes": {"light": True, "dark": True}}
     }
     assert not sessions.counts["overwritten"]

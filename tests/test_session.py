@@ -611,7 +611,7 @@ class TestSavingAndGoingOn:
                 other["cart"].update(theirs=1, mine={2})
             session.save()
             cart["mine too"] = 2
-        assert self.manager.get_session(self.id)["cart"] == {"items": [0], "mine": {1}, "theirs": 1, "mine too": 2}
+        assert self.manager.get_session(self.id)["cart"] == {"items": [0], "mine": {1, 2}, "theirs": 1, "mine too": 2}
 
     def test_nothing_is_overwritten_unsaid_when_an_alias_goes_on(self) -> None:
         """Where the same cannot be merged, as an item came before one that was appended here, it is told as

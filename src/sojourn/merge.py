@@ -9,6 +9,7 @@ Rules, for changes in place:
   list    what was appended is appended, as long as the base is a prefix of both
   set     members added and removed by different writers all hold
   other   two writers of the same thing: mine, the later commit, wins, and the path is reported
+A container that is new on both sides is merged as if it had been there, empty.
 A container that they deleted stays deleted: changes inside it are reported, and never bring it back.
 An assignment of a whole field replaces it and is never mixed with another's.
 """
@@ -16,7 +17,7 @@ An assignment of a whole field replaces it and is never mixed with another's.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from msgspec import Struct
 
@@ -24,6 +25,8 @@ from .codec import Codec
 from .record import Assign, Changed, Default, Delta, Op, Unset
 
 __all__ = ["Merged", "replay", "three_way"]
+
+_CONTAINERS: Final = frozenset({dict, list, set, frozenset})
 
 
 class Merged(Struct, frozen=True):
@@ -106,7 +109,10 @@ def _merge_dicts(
             lost.append(f"{path}.{key}")
     for name, (key, value) in here.items():
         at = f"{path}.{key}"
-        if name not in was:
+        if name not in was and name in there and type(value) in _CONTAINERS:
+            # New on both sides: what each put in holds, as if the container had been there, empty.
+            merged[name] = key, three_way(codec, type(value)(), value, there[name][1], at, lost)
+        elif name not in was:
             if name in there and not _same(codec, there[name][1], value):
                 lost.append(at)
             merged[name] = key, value
