@@ -58,9 +58,9 @@ class Meeting:
 
     async def __call__(self) -> None:
         if self._threads is not None:
-            self._threads.wait(30)
+            self._threads.wait(10)
         if self._tasks is not None:
-            await self._tasks.wait()
+            await asyncio.wait_for(self._tasks.wait(), 10)
 
 
 Caller = Callable[[int], Coroutine[Any, Any, T]]

@@ -11,8 +11,10 @@ visits only what died and an eviction looks at one entry.
 from __future__ import annotations
 
 import heapq
+import os
 import sys
 import threading
+import weakref
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
@@ -141,6 +143,7 @@ class MemoryStore:
         self._accesses: _Timeline | None = None  # kept only once a bound on the number of sessions asks for it
         self._history: deque[Change] = deque(maxlen=_HISTORY)
         self._position = 0
+        _stores.add(self)
 
     async def load(self, handle: str) -> Record | None:
         found = self._records.get(handle)
@@ -372,6 +375,24 @@ class MemoryStore:
         self._history.extend(told)
         self._position += len(told)
         return told
+
+
+_stores: Final[weakref.WeakSet[MemoryStore]] = weakref.WeakSet()
+_held: Final[list[threading.Lock]] = []  # over a fork, so that no child finds a lock that nobody will release
+
+
+def _before_fork() -> None:
+    for store in list(_stores):
+        store._lock.acquire()
+        _held.append(store._lock)
+
+
+def _after_fork() -> None:
+    while _held:
+        _held.pop().release()
+
+
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)
 
 
 def open_url(url: SplitResult, options: dict[str, str], config: SessionConfig, world: World) -> MemoryStore:
