@@ -19,6 +19,22 @@ __all__ = ["open_store"]
 _MODULES: Final = {
     "memory": ".stores.memory",
     "sqlite": ".stores.sqlite",
+    "valkey": ".stores.valkey",
+    "valkeys": ".stores.valkey",
+    "valkey+unix": ".stores.valkey",
+    "valkey+sentinel": ".stores.valkey",
+    "valkeys+sentinel": ".stores.valkey",
+    "valkey+cluster": ".stores.valkey",
+    "valkeys+cluster": ".stores.valkey",
+    "redis": ".stores.valkey",
+    "rediss": ".stores.valkey",
+    "redis+unix": ".stores.valkey",
+    "redis+sentinel": ".stores.valkey",
+    "rediss+sentinel": ".stores.valkey",
+    "redis+cluster": ".stores.valkey",
+    "rediss+cluster": ".stores.valkey",
+    "postgresql": ".stores.postgres",
+    "postgres": ".stores.postgres",
 }
 
 

@@ -21,7 +21,7 @@ from typing import Literal, Protocol, TypeAlias
 
 from msgspec import Struct
 
-from .record import Cap, Change, Committed, EndReason, Outcome, Record, Refused, Summary
+from .record import Cap, Change, Committed, EndReason, Gone, Leased, Outcome, Record, Refused, Summary
 
 __all__ = ["NO_CAP", "Durability", "Stats", "Store", "World"]
 
@@ -79,6 +79,11 @@ class Store(Protocol):
     async def touch(self, handle: str, generation: int, at: float, now: float) -> bool:
         """Record activity: raise `accessed_at` to `at` if the session is alive and of this generation. Changes no
         version. Returns whether it is alive and of this generation."""
+
+    async def lease(self, handle: str, generation: int, hold: float, now: float) -> Committed | Leased | Gone:
+        """Take the lease for `hold` seconds, whatever the version: `fence` goes up by one, and `leased_until` becomes
+        `now + hold`. `Committed` with the record as it is then; `Leased` if somebody else holds it; `Gone` if the
+        session is not alive or of another generation. Changes no version."""
 
     async def end(self, handles: Sequence[str], reason: EndReason, now: float) -> tuple[Change, ...]:
         """Delete these records, whatever their state. The facts "ended" of those that were there: with this reason if
