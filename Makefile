@@ -13,14 +13,14 @@ help:  ## this list
 demo: .venv/ready-demo  ## the shop, in a browser
 	$(BIN)/sojourn demo
 
-test: .venv/ready-test browser  ## every test (about ten minutes on 2 cores)
+test: .venv/ready-test browser servers  ## every test (about ten minutes on 2 cores)
 	$(BIN)/pytest -n 2 -m 'not battery'
 	$(BIN)/pytest -m battery
 
-quick: .venv/ready-test  ## the tests that one runs all day (under a minute): without the races, kills and faults
+quick: .venv/ready-test servers  ## the tests that one runs all day (under a minute): without the races, kills and faults
 	$(BIN)/pytest -n 2 -m 'not battery' --ignore tests/promises
 
-soak: .venv/ready-test  ## the properties with twenty times the examples, then five rounds of kills and races
+soak: .venv/ready-test servers  ## the properties with twenty times the examples, then five rounds of kills and races
 	HYPOTHESIS_PROFILE=thorough $(BIN)/pytest -n 2 tests/test_merge.py tests/test_codec.py tests/test_session.py tests/test_stateful.py
 	for round in 1 2 3 4 5; do $(BIN)/pytest -m battery tests/promises || exit 1; done
 
@@ -48,6 +48,10 @@ clean:  ## away with what was set up and built
 .PHONY: browser
 browser:
 	@sh tools/browser.sh
+
+.PHONY: servers
+servers: .venv/ready
+	@sh tools/servers.sh
 
 .venv/ready: pyproject.toml
 	@sh tools/venv.sh '$(PYTHON)'

@@ -14,6 +14,7 @@ from hypothesis import settings
 pytest.register_assert_rewrite("sojourn.testing", "worlds", "sites", "browser")
 
 import worlds  # noqa: E402 - after the line above, or its assertions would show nothing
+from servers.valkey import BINARIES, Certificate, Cluster, Sentinels, Valkey  # noqa: E402
 
 if TYPE_CHECKING:
     import sites
@@ -59,3 +60,42 @@ def site(open_site: Callable[..., sites.Site]) -> sites.Site:
 def visitor(site: sites.Site) -> sites.Visitor:
     """A visitor who has no cookie."""
     return site.visitor()
+
+
+# --- Servers ---------------------------------------------------------------------------------------------------------
+# Those that tests share are started once in a run, when the first test asks; a test keeps to a key prefix of its own.
+# A test that stops, fills or floods a server starts its own.
+
+
+@pytest.fixture(scope="session", params=list(BINARIES) or ["none"])
+def each_valkey(request: pytest.FixtureRequest) -> Iterator[Valkey]:
+    """A Valkey and a Redis server in turn, as far as they are here."""
+    with Valkey(request.param) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def valkey() -> Iterator[Valkey]:
+    """One server: Valkey if it is here, else Redis."""
+    with Valkey() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def valkey_cluster() -> Iterator[Cluster]:
+    """A Cluster of three masters."""
+    with Cluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def sentinels() -> Iterator[Sentinels]:
+    """A master with two replicas and three Sentinels, for one test: it may kill any of them."""
+    with Sentinels() as watched:
+        yield watched
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    """A certificate for the loopback address, with its own authority."""
+    return Certificate(tmp_path_factory.mktemp("certificate"))

@@ -1,0 +1,283 @@
+"""Valkey or Redis, as the tests need it: one server, a replica of another, three watched by Sentinels, a Cluster.
+
+Which of the two is a name in `BINARIES`; where both are installed, what must hold for both is shown on both. What is
+kept is what a test asks for: nothing is written to disk unless it says ``appendonly="yes"``.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import subprocess
+from contextlib import ExitStack, suppress
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final, Self
+from urllib.parse import quote, urlencode
+
+import redis
+
+from .process import LOOPBACK, Process, free_port, until
+
+__all__ = ["BINARIES", "Certificate", "Cluster", "Sentinels", "Valkey", "fresh_prefix"]
+
+_OWN: Final = Path(__file__).parents[2] / ".venv" / "servers" / "usr" / "bin"
+"""Where `tools/servers.sh` puts a Valkey that the system does not have."""
+
+
+def _find() -> dict[str, str]:
+    path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/bin", "/opt/homebrew/bin", str(_OWN)])
+    found = {name: shutil.which(f"{name}-server", path=path) for name in ("valkey", "redis")}
+    return {name: binary for name, binary in found.items() if binary is not None}
+
+
+BINARIES: Final = _find()
+"""The servers that are here, by name: "valkey" first, then "redis". Empty: none is."""
+
+_ONCE: Final[dict[str, Any]] = {"socket_timeout": 5, "retry": None, "protocol": 2}
+_numbers = itertools.count(1)
+
+
+def fresh_prefix() -> str:
+    """A key prefix that no other test uses on the shared server."""
+    return f"t{os.getpid()}-{next(_numbers)}"
+
+
+class Certificate:
+    """A certificate for the loopback address that signs itself: it is its own authority."""
+
+    def __init__(self, folder: Path) -> None:
+        self.cert, self.key = folder / "server.crt", folder / "server.key"
+        request = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+        for extension in (
+            f"subjectAltName=DNS:localhost,IP:{LOOPBACK}",
+            "keyUsage=critical,digitalSignature,keyCertSign",
+        ):
+            request += ["-addext", extension]
+        subprocess.run([*request, "-keyout", str(self.key), "-out", str(self.cert)], check=True, capture_output=True)
+
+
+class Valkey(Process):
+    """One server. ``settings`` are those of its configuration file, with underscores for hyphens: ``maxmemory="4mb"``.
+
+    ``tls`` serves TLS and nothing else; ``socket`` serves a unix socket, too. With ``password`` the default user needs
+    it; with ``user`` as well, that user does, and the default user may nothing.
+    """
+
+    def __init__(
+        self,
+        binary: str | None = None,
+        *,
+        replica_of: int | None = None,
+        tls: Certificate | None = None,
+        socket: bool = False,
+        user: str = "",
+        password: str = "",
+        **settings: str,
+    ) -> None:
+        super().__init__()
+        assert BINARIES, "there is no Valkey or Redis server here: `make servers` installs one"
+        self.binary = binary or next(iter(BINARIES))
+        self.tls, self.user, self.password = tls, user, password
+        self.socket = self.folder / "socket" if socket else None
+        self.announced: int | None = None
+        """The port under which others are told to find it; None: its own."""
+        self.settings = {"save": '""', "appendonly": "no", "repl-diskless-sync-delay": "0", "loglevel": "notice"}
+        self.settings |= {name.replace("_", "-"): value for name, value in settings.items()}
+        if replica_of is not None:
+            self.settings["replicaof"] = f"{LOOPBACK} {replica_of}"
+
+    def command(self) -> list[str]:
+        settings = {"bind": LOOPBACK, "dir": str(self.folder), "port": "0" if self.tls else str(self.port)}
+        if self.tls:
+            settings |= {"tls-port": str(self.port), "tls-auth-clients": "no", "tls-ca-cert-file": str(self.tls.cert)}
+            settings |= {"tls-cert-file": str(self.tls.cert), "tls-key-file": str(self.tls.key)}
+        if self.socket:
+            settings["unixsocket"] = str(self.socket)
+        if self.user:
+            settings["user"] = f"{self.user} on #{sha256(self.password.encode()).hexdigest()} ~* &* +@all"
+        elif self.password:
+            settings["requirepass"] = f'"{self.password}"'
+        lines = [f"{name} {value}" for name, value in (settings | self.settings).items()]
+        if self.user:
+            lines.append("user default off")
+        config = self.folder / "server.conf"
+        if not config.exists():  # what the server or a Sentinel wrote into it since stands
+            config.write_text("\n".join([*lines, ""]))
+        return [BINARIES[self.binary], str(config)]
+
+    def answers(self) -> bool:
+        try:
+            with self.client(socket_timeout=0.5) as client:
+                return bool(client.ping())
+        except redis.RedisError:
+            return False
+
+    def client(self, **settings: Any) -> redis.Redis:
+        """A client of the tests' own, beside the store's. Its methods raise `redis.RedisError`; it tries once."""
+        tls = {"ssl": True, "ssl_ca_certs": str(self.tls.cert)} if self.tls else {}
+        who = {"username": self.user or None, "password": self.password or None}
+        return redis.Redis(host=LOOPBACK, port=self.port, **(_ONCE | tls | who | settings))
+
+    def do(self, *command: object) -> Any:
+        """One command, on a connection of its own; its reply."""
+        with self.client() as client:
+            return client.execute_command(*command)
+
+    def url(self, **options: object) -> str:
+        """Where a store finds it, with these options."""
+        tls = {"ca": self.tls.cert} if self.tls else {}
+        scheme = f"{self.binary}s" if self.tls else self.binary
+        return f"{scheme}://{self._who}{LOOPBACK}:{self.port}/0" + _query({**tls, **options})
+
+    def socket_url(self, **options: object) -> str:
+        """The same, through its unix socket."""
+        return f"{self.binary}+unix://{self._who}{self.socket}" + _query(options)
+
+    @property
+    def _who(self) -> str:
+        return f"{quote(self.user)}:{quote(self.password, safe='')}@" if self.password else ""
+
+    def follows(self) -> bool:
+        """Whether it is a replica that has all that its master sent."""
+        return bool(self.do("INFO", "replication")["master_link_status"] == "up")
+
+
+def _query(options: dict[str, object]) -> str:
+    return f"?{urlencode(options)}" if options else ""
+
+
+class _Sentinel(Process):
+    """One Sentinel that watches one master."""
+
+    def __init__(self, binary: str, master: int, down_after_ms: int) -> None:
+        super().__init__()
+        self.binary = binary
+        (self.folder / "sentinel.conf").write_text(
+            f"bind {LOOPBACK}\nport {self.port}\ndir {self.folder}\n"
+            f"sentinel monitor {Sentinels.NAME} {LOOPBACK} {master} 2\n"
+            f"sentinel down-after-milliseconds {Sentinels.NAME} {down_after_ms}\n"
+            f"sentinel failover-timeout {Sentinels.NAME} 3000\n"
+        )
+
+    def command(self) -> list[str]:
+        return [BINARIES[self.binary], str(self.folder / "sentinel.conf"), "--sentinel"]
+
+    def client(self) -> redis.Redis:
+        return redis.Redis(host=LOOPBACK, port=self.port, decode_responses=True, **_ONCE)
+
+    def answers(self) -> bool:
+        try:
+            with self.client() as client:
+                return bool(client.ping())
+        except redis.RedisError:
+            return False
+
+    def knows(self, replicas: int, others: int) -> bool:
+        """Whether it has found so many replicas and other Sentinels, all of them well."""
+        with self.client() as client:
+            seen = client.sentinel_master(Sentinels.NAME)
+            return (seen["num-slaves"], seen["num-other-sentinels"]) == (replicas, others)
+
+    def master(self) -> int:
+        """The port of the master, as it sees it."""
+        with self.client() as client:
+            return int(client.sentinel_get_master_addr_by_name(Sentinels.NAME)[1])
+
+
+class Sentinels:
+    """A master with replicas, watched by three Sentinels, who make another one the master soon after it is silent.
+
+    ``through``: the port at which the replicas find the master, if not its own: that of a proxy that makes them lag.
+    """
+
+    NAME: Final = "mymaster"
+
+    def __init__(self, binary: str | None = None, *, replicas: int = 2, down_after_ms: int = 500) -> None:
+        self.servers: list[Valkey] = []
+        self.sentinels: list[_Sentinel] = []
+        self._stack = ExitStack()
+        self._replicas, self._down_after = replicas, down_after_ms
+        self.first = Valkey(binary)
+        self.through = self.first.port
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            self.servers.append(stack.enter_context(self.first))
+            for _ in range(self._replicas):
+                self.servers.append(stack.enter_context(Valkey(self.first.binary, replica_of=self.through)))
+            for replica in self.servers[1:]:
+                until(replica.follows, f"the first copy of {replica}")
+            for _ in range(3):
+                sentinel = _Sentinel(self.first.binary, self.first.port, self._down_after)
+                self.sentinels.append(stack.enter_context(sentinel))
+            for sentinel in self.sentinels:
+                until(lambda sentinel=sentinel: sentinel.knows(self._replicas, 2), "what the Sentinels must know")
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    @property
+    def master(self) -> Valkey:
+        """The master, as most of the Sentinels see it now."""
+        seen = sorted(sentinel.master() for sentinel in self.sentinels)[1]
+        return next(server for server in self.servers if server.port == seen)
+
+    def url(self, **options: object) -> str:
+        """Where a store finds the Sentinels."""
+        hosts = ",".join(f"{LOOPBACK}:{sentinel.port}" for sentinel in self.sentinels)
+        return f"{self.first.binary}+sentinel://{hosts}/{self.NAME}" + _query(options)
+
+
+class Cluster:
+    """Three masters that share the slots between them."""
+
+    SLOTS: Final = 16384
+
+    def __init__(self, binary: str | None = None) -> None:
+        self.servers = [
+            Valkey(
+                binary,
+                cluster_enabled="yes",
+                cluster_config_file="nodes.conf",
+                cluster_node_timeout="2000",
+                cluster_port=str(free_port()),
+            )
+            for _ in range(3)
+        ]
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            for server in self.servers:
+                stack.enter_context(server)
+            first = self.servers[0]
+            for at, server in enumerate(self.servers):
+                slots = (at * self.SLOTS // 3, (at + 1) * self.SLOTS // 3 - 1)
+                server.do("CLUSTER", "SET-CONFIG-EPOCH", at + 1)
+                server.do("CLUSTER", "ADDSLOTSRANGE", *slots)
+                if server is not first:
+                    server.do("CLUSTER", "MEET", LOOPBACK, first.port, first.settings["cluster-port"])
+            for server in self.servers:
+                until(lambda server=server: self._whole(server), f"a whole cluster, as {server} sees it")
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def url(self, **options: object) -> str:
+        """Where a store finds the nodes."""
+        hosts = ",".join(f"{LOOPBACK}:{server.port}" for server in self.servers)
+        return f"{self.servers[0].binary}+cluster://{hosts}" + _query(options)
+
+    @staticmethod
+    def _whole(server: Valkey) -> bool:
+        with suppress(redis.RedisError):
+            with server.client(decode_responses=True) as client:
+                state = client.cluster("INFO")
+            return bool(state["cluster_state"] == "ok" and state["cluster_known_nodes"] == "3")
+        return False
