@@ -10,15 +10,15 @@ import itertools
 import os
 import shutil
 import subprocess
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, Self
 from urllib.parse import quote, urlencode
 
-import redis
-
 from .process import LOOPBACK, Process, free_port, until
+from .resp import Client, ServerError, facts
 
 __all__ = ["BINARIES", "Certificate", "Cluster", "Sentinels", "Valkey", "fresh_prefix"]
 
@@ -35,7 +35,6 @@ def _find() -> dict[str, str]:
 BINARIES: Final = _find()
 """The servers that are here, by name: "valkey" first, then "redis". Empty: none is."""
 
-_ONCE: Final[dict[str, Any]] = {"socket_timeout": 5, "retry": None, "protocol": 2}
 _numbers = itertools.count(1)
 
 
@@ -81,8 +80,6 @@ class Valkey(Process):
         self.binary = binary or next(iter(BINARIES))
         self.tls, self.user, self.password = tls, user, password
         self.socket = self.folder / "socket" if socket else None
-        self.announced: int | None = None
-        """The port under which others are told to find it; None: its own."""
         self.settings = {"save": '""', "appendonly": "no", "repl-diskless-sync-delay": "0", "loglevel": "notice"}
         self.settings |= {name.replace("_", "-"): value for name, value in settings.items()}
         if replica_of is not None:
@@ -108,22 +105,21 @@ class Valkey(Process):
         return [BINARIES[self.binary], str(config)]
 
     def answers(self) -> bool:
-        try:
-            with self.client(socket_timeout=0.5) as client:
-                return bool(client.ping())
-        except redis.RedisError:
-            return False
+        return _pings(self.client)
 
-    def client(self, **settings: Any) -> redis.Redis:
-        """A client of the tests' own, beside the store's. Its methods raise `redis.RedisError`; it tries once."""
-        tls = {"ssl": True, "ssl_ca_certs": str(self.tls.cert)} if self.tls else {}
-        who = {"username": self.user or None, "password": self.password or None}
-        return redis.Redis(host=LOOPBACK, port=self.port, **(_ONCE | tls | who | settings))
+    def client(self, timeout: float = 5.0) -> Client:
+        """A client of the tests' own, beside the store's."""
+        login = (self.user, self.password) if self.user else (self.password,) if self.password else ()
+        return Client(self.port, login=login, ca=self.tls and self.tls.cert, timeout=timeout)
 
     def do(self, *command: object) -> Any:
         """One command, on a connection of its own; its reply."""
         with self.client() as client:
-            return client.execute_command(*command)
+            return client.do(*command)
+
+    def info(self, section: str = "") -> dict[str, str]:
+        """What INFO says, by name."""
+        return facts(self.do("INFO", *([section] if section else [])))
 
     def url(self, **options: object) -> str:
         """Where a store finds it, with these options."""
@@ -141,7 +137,14 @@ class Valkey(Process):
 
     def follows(self) -> bool:
         """Whether it is a replica that has all that its master sent."""
-        return bool(self.do("INFO", "replication")["master_link_status"] == "up")
+        return self.info("replication")["master_link_status"] == "up"
+
+
+def _pings(client: Callable[[float], Client]) -> bool:
+    """Whether a server takes a connection and says that it is ready."""
+    with suppress(OSError, ServerError), client(0.5) as connected:
+        return bool(connected.do("PING") == b"PONG")
+    return False
 
 
 def _query(options: dict[str, object]) -> str:
@@ -164,26 +167,23 @@ class _Sentinel(Process):
     def command(self) -> list[str]:
         return [BINARIES[self.binary], str(self.folder / "sentinel.conf"), "--sentinel"]
 
-    def client(self) -> redis.Redis:
-        return redis.Redis(host=LOOPBACK, port=self.port, decode_responses=True, **_ONCE)
-
     def answers(self) -> bool:
-        try:
-            with self.client() as client:
-                return bool(client.ping())
-        except redis.RedisError:
-            return False
+        return _pings(lambda timeout: Client(self.port, timeout=timeout))
+
+    def do(self, *command: object) -> Any:
+        """One command, on a connection of its own; its reply."""
+        with Client(self.port) as client:
+            return client.do(*command)
 
     def knows(self, replicas: int, others: int) -> bool:
-        """Whether it has found so many replicas and other Sentinels, all of them well."""
-        with self.client() as client:
-            seen = client.sentinel_master(Sentinels.NAME)
-            return (seen["num-slaves"], seen["num-other-sentinels"]) == (replicas, others)
+        """Whether it has found so many replicas and other Sentinels."""
+        told = self.do("SENTINEL", "MASTER", Sentinels.NAME)
+        seen = dict(zip(told[::2], told[1::2], strict=True))
+        return (int(seen[b"num-slaves"]), int(seen[b"num-other-sentinels"])) == (replicas, others)
 
     def master(self) -> int:
         """The port of the master, as it sees it."""
-        with self.client() as client:
-            return int(client.sentinel_get_master_addr_by_name(Sentinels.NAME)[1])
+        return int(self.do("SENTINEL", "GET-MASTER-ADDR-BY-NAME", Sentinels.NAME)[1])
 
 
 class Sentinels:
@@ -276,8 +276,5 @@ class Cluster:
 
     @staticmethod
     def _whole(server: Valkey) -> bool:
-        with suppress(redis.RedisError):
-            with server.client(decode_responses=True) as client:
-                state = client.cluster("INFO")
-            return bool(state["cluster_state"] == "ok" and state["cluster_known_nodes"] == "3")
-        return False
+        state = facts(server.do("CLUSTER", "INFO"))
+        return (state["cluster_state"], state["cluster_known_nodes"]) == ("ok", "3")
