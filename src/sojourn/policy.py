@@ -16,9 +16,11 @@ __all__ = [
     "GRACE",
     "Shown",
     "amend",
+    "caught_up",
     "check_sizes",
     "guard",
     "is_over",
+    "lease_refusal",
     "new_record",
     "rotation_due",
     "settling_due",
@@ -69,6 +71,14 @@ def touch_due(record: Record, now: float) -> bool:
 def touched(record: Record, at: float) -> Record:
     """The record with activity at this time: merged by maximum, so that a late touch takes nothing away."""
     return replace(record, accessed_at=at) if at > record.accessed_at else record
+
+
+def caught_up(wanted: Record, current: Record) -> Record:
+    """What is to replace `current`, with what may have moved on without a new version: activity is merged by maximum,
+    and the lease is the later one."""
+    if current.fence > wanted.fence:
+        wanted = replace(wanted, fence=current.fence, leased_until=current.leased_until)
+    return touched(wanted, current.accessed_at)
 
 
 def shown(record: Record, digest: bytes, now: float) -> Shown:
@@ -156,3 +166,10 @@ def guard(current: Record | None, base: Record, wanted: Record, now: float, fenc
     if fence != current.fence if fence else current.leased_until > now:
         return Leased(current)
     return None if unchanged else Conflict(current)
+
+
+def lease_refusal(current: Record | None, generation: int, now: float) -> Gone | Leased | None:
+    """May the lease of a session be taken, whatever its version? None: it may."""
+    if current is None or current.generation != generation or is_over(current, now):
+        return Gone()
+    return Leased(current) if current.leased_until > now else None

@@ -214,6 +214,7 @@ class StoreContract:
             "create": lambda: store.create(new_record(), NOW),
             "commit": lambda: store.commit(record, successor(record), NOW),
             "touch": lambda: store.touch(record.handle, 0, NOW, NOW),
+            "lease": lambda: store.lease(record.handle, 0, 1.0, NOW),
             "end": lambda: store.end([record.handle], "ended", NOW),
             "end_matching": lambda: store.end_matching(NOW),
             "summaries": lambda: store.summaries(NOW),
@@ -623,6 +624,89 @@ class StoreContract:
         assert await store.touch(record.handle, 0, NOW + 990, NOW + 990)
         assert not await store.touch(record.handle, 0, NOW + 1000, NOW + 1000)
         assert len(await store.purge_expired(NOW + 1002, 10)) == 1
+
+    # --- lease -------------------------------------------------------------------------------------------------------
+
+    @_proves
+    async def test_a_lease_is_taken_whatever_the_version(self, store: Store) -> None:
+        """A lease needs no version: it is answered with the record as it is then, under the next number, and changes
+        nothing else. No fact is made."""
+        record = new_record(user_id="ada")
+        await _create(store, record)
+        current = successor(record, fields={"n": b"\x01"})
+        await store.commit(record, current, NOW)
+        await store.touch(record.handle, 0, NOW + 3, NOW + 3)
+        taken = await store.lease(record.handle, 0, 10.0, NOW + 5)
+        expected = replace(current, accessed_at=NOW + 3, fence=1, leased_until=NOW + 15)
+        assert taken == Committed(expected)
+        assert await store.load(record.handle) == expected
+        assert _kinds((await store.changes(0, 10))[1]) == {"created": 1}
+        assert await _of_user(store, "ada") == {record.handle}
+
+    @_proves
+    async def test_a_lease_that_is_taken_keeps_others_out(self, store: Store) -> None:
+        """A commit with the number of the lease passes, also one made before the lease was; everybody else is answered
+        `Leased`, and so is who wants the lease."""
+        record = new_record()
+        await _create(store, record)
+        held = _record(await store.lease(record.handle, 0, 10.0, NOW))
+        for base in (record, held):
+            assert await store.commit(base, successor(base), NOW + 9) == Leased(held)
+            telling = successor(base, fields={"n": b"\x01"})
+            told = (facts.overwritten(telling, "n", NOW),)
+            assert await store.commit(base, telling, NOW + 9, facts=told) == Leased(held)
+        assert await store.lease(record.handle, 0, 10.0, NOW + 9) == Leased(held)
+        wanted = successor(held, fields={"by": b"\x01"})
+        assert isinstance(await store.commit(held, wanted, NOW + 9, fence=1), Committed)
+        assert await store.load(record.handle) == wanted
+        older = successor(replace(wanted, fence=0, leased_until=0.0), fields={"by": b"\x02"})
+        assert isinstance(await store.commit(wanted, older, NOW + 9, fence=1), Committed)
+        assert await store.load(record.handle) == replace(older, fence=1, leased_until=NOW + 10)
+
+    @_proves
+    async def test_the_number_of_a_lease_only_grows(self, store: Store) -> None:
+        """Each lease has the number after the last one's, whether that was given back or ran out; and a commit that was
+        made before it does not lower the number."""
+        record = new_record(fence=6)
+        await _create(store, record)
+        first = _record(await store.lease(record.handle, 0, 10.0, NOW))
+        assert first.fence == 7
+        given_back = successor(first, leased_until=0.0)
+        assert isinstance(await store.commit(first, given_back, NOW + 1, fence=7), Committed)
+        second = _record(await store.lease(record.handle, 0, 10.0, NOW + 1))
+        assert (second.fence, second.leased_until) == (8, NOW + 11)
+        late = successor(given_back, fields={"late": b"\x01"})
+        assert isinstance(await store.commit(given_back, late, NOW + 11), Committed)
+        later = successor(late, fields={"later": b"\x01"}, accessed_at=NOW + 12)
+        assert isinstance(await store.commit(late, later, NOW + 12), Committed)
+        assert (await _loaded(store, record)).fence == 8
+        third = _record(await store.lease(record.handle, 0, 10.0, NOW + 12))
+        assert third == replace(later, fence=9, leased_until=NOW + 22)
+        assert await store.commit(third, successor(third), NOW + 13, fence=8) == Leased(third)
+
+    @_proves
+    async def test_a_lease_of_the_dead_is_gone(self, store: Store) -> None:
+        """There is no lease of a session that never was, ended, ran out, or is of another generation; asking for one
+        changes nothing."""
+        ended, idled, changed = new_record(), new_record(idle=100), new_record(generation=2)
+        await _create(store, ended, idled, changed)
+        await store.end([ended.handle], "ended", NOW)
+        assert await store.lease(ids.mint()[0], 0, 1.0, NOW) == Gone()
+        assert await store.lease(ended.handle, 0, 1.0, NOW) == Gone()
+        assert await store.lease(idled.handle, 0, 1.0, NOW + 100) == Gone()
+        assert await store.lease(changed.handle, 1, 1.0, NOW) == Gone()
+        assert await store.load(ended.handle) is None
+        assert await store.load(idled.handle) == idled
+        assert await store.load(changed.handle) == changed
+
+    @_proves
+    async def test_of_many_that_want_a_lease_one_gets_it(self, store: Store) -> None:
+        """Of many that ask at once one has the lease, and the others are told so."""
+        record = new_record()
+        await _create(store, record)
+        answers = await self.together([lambda: store.lease(record.handle, 0, 10.0, NOW)] * 12)
+        assert Counter(map(type, answers)) == {Committed: 1, Leased: 11}
+        assert (await _loaded(store, record)).fence == 1
 
     # --- end ---------------------------------------------------------------------------------------------------------
 
@@ -1116,6 +1200,11 @@ async def _loaded(store: Store, record: Record) -> Record:
     loaded = await store.load(record.handle)
     assert loaded is not None
     return loaded
+
+
+def _record(outcome: Outcome) -> Record:
+    assert isinstance(outcome, Committed)
+    return outcome.record
 
 
 async def _of_user(store: Store, user_id: str) -> set[str]:

@@ -26,8 +26,8 @@ import msgspec
 from ..config import SessionConfig
 from ..errors import ConfigurationError, StoreUnavailable
 from ..facts import created, ended
-from ..policy import guard, is_over, touched
-from ..record import Cap, Change, Committed, EndReason, Outcome, Record, Refused, Summary
+from ..policy import caught_up, guard, is_over, lease_refusal, touched
+from ..record import Cap, Change, Committed, EndReason, Gone, Leased, Outcome, Record, Refused, Summary, replace
 from ..store import NO_CAP, Durability, Stats, World
 
 __all__ = ["MemoryStore"]
@@ -180,8 +180,8 @@ class MemoryStore:
             if refusal is not None:
                 return refusal
             assert current is not None  # noqa: S101 - the guard refuses a missing record
-            if current.accessed_at > wanted.accessed_at:
-                wanted = touched(wanted, current.accessed_at)
+            if current.accessed_at > wanted.accessed_at or current.fence > wanted.fence:
+                wanted = caught_up(wanted, current)
             if current.user_id == wanted.user_id and current.accessed_at == wanted.accessed_at and not facts:
                 if current.ends_at != wanted.ends_at or current.idle_for != wanted.idle_for:
                     self._deadlines.move(current.expires_at, wanted.expires_at, handle)
@@ -209,6 +209,16 @@ class MemoryStore:
                     self._accesses.move(current.accessed_at, later.accessed_at, handle)
                 self._records[handle] = later
             return True
+
+    async def lease(self, handle: str, generation: int, hold: float, now: float) -> Committed | Leased | Gone:
+        with self._lock:
+            current = self._get(handle)
+            refusal = lease_refusal(current, generation, now)
+            if refusal is not None:
+                return refusal
+            assert current is not None  # noqa: S101 - a missing record is refused
+            taken = self._records[handle] = replace(current, fence=current.fence + 1, leased_until=now + hold)
+            return Committed(taken)
 
     async def end(self, handles: Sequence[str], reason: EndReason, now: float) -> tuple[Change, ...]:
         with self._lock:

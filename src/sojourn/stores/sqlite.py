@@ -11,7 +11,6 @@ and writes run in a thread.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from sqlite3 import Connection
@@ -20,23 +19,32 @@ from urllib.parse import SplitResult, unquote
 
 from ..config import SessionConfig, seconds
 from ..errors import ConfigurationError, DamagedRecord, StoreDamaged
-from ..facts import created, ended
-from ..policy import guard, touched
-from ..record import Cap, Change, Committed, EndReason, Outcome, Record, Refused, Summary
+from ..facts import created
+from ..policy import guard, lease_refusal
+from ..record import Cap, Change, Committed, EndReason, Gone, Leased, Outcome, Record, Refused, Summary
 from ..store import NO_CAP, Durability, Stats, World
-from .sealing import seal, unseal
+from .sealing import seal
+from .sql import (
+    HISTORY,
+    check_row,
+    columns,
+    commit_values,
+    disagree,
+    ends,
+    fact_row,
+    page,
+    readable,
+    same_columns,
+    whole,
+)
 from .sqlite_file import SQLiteFile
 from .statements import read_statements
 
 __all__ = ["SQLiteStore"]
 
-log = logging.getLogger("sojourn")
-
 _SQL: Final = read_statements("sqlite.sql")
 _UPGRADES: Final[tuple[str, ...]] = ()  # the step from schema 1 to 2 comes first
-_HISTORY: Final = 10_000  # facts kept for `changes`
 _TRIM_EVERY: Final = 500
-_ACCESSED_AT: Final = 4  # its place among the columns
 
 
 class SQLiteStore:
@@ -76,7 +84,7 @@ class SQLiteStore:
             evicted = _make_room(connection, record, now, cap, adding=True)
             if evicted is None:
                 return Refused()
-            connection.execute(_SQL["create"], (record.handle, *_columns(record), body))
+            connection.execute(_SQL["create"], (record.handle, *columns(record), body))
             return Committed(record, (*evicted, *_note(connection, created(record, now))))
 
         return await self._file.write(act, size=len(body))
@@ -92,7 +100,7 @@ class SQLiteStore:
         cap: Cap = NO_CAP,
     ) -> Outcome:
         body = seal(wanted)
-        if not facts and not fence and _same_columns(base, wanted):
+        if not facts and not fence and same_columns(base, wanted):
 
             def act_on_fields(connection: Connection) -> Outcome:
                 done = connection.execute(
@@ -114,7 +122,7 @@ class SQLiteStore:
                 if room is None:
                     return Refused()
                 evicted = room
-            done = connection.execute(_SQL["commit_all"], _commit_values(base, wanted, body, now, fence))
+            done = connection.execute(_SQL["commit_all"], commit_values(base, wanted, body, now, fence))
             if not done.rowcount:
                 return _refusal(connection, base, wanted, now, fence)
             return Committed(wanted, (*evicted, *_note(connection, *facts)))
@@ -126,6 +134,15 @@ class SQLiteStore:
             lambda connection: connection.execute(_SQL["touch"], (at, handle, generation, now)).rowcount > 0,
             single=True,
         )
+
+    async def lease(self, handle: str, generation: int, hold: float, now: float) -> Committed | Leased | Gone:
+        def act(connection: Connection) -> Committed | Leased | Gone:
+            rows = connection.execute(_SQL["lease"], (now + hold, handle, generation, now, now)).fetchall()
+            if rows:
+                return Committed(whole(handle, *rows[0]))
+            return lease_refusal(_load(connection, handle), generation, now) or disagree(handle)
+
+        return await self._file.write(act, single=True)
 
     async def end(self, handles: Sequence[str], reason: EndReason, now: float) -> tuple[Change, ...]:
         return await self._file.write(lambda connection: _end(connection, handles, reason, now))
@@ -152,7 +169,7 @@ class SQLiteStore:
         rows = self._file.read(
             lambda connection: connection.execute(_SQL[statement], (*of_user, after, now, limit)).fetchall()
         )
-        return [Summary.of(record) for record in _readable(rows)]
+        return [Summary.of(record) for record in readable(rows)]
 
     async def purge_expired(self, now: float, limit: int) -> tuple[Change, ...]:
         due = self._file.read(lambda connection: connection.execute(_SQL["any_dead"], (now,)).fetchone())
@@ -166,11 +183,7 @@ class SQLiteStore:
 
     async def changes(self, since: int, limit: int) -> tuple[int, list[Change]]:
         rows = self._file.read(lambda connection: connection.execute(_SQL["changes"], (since, limit)).fetchall())
-        found = [
-            Change(id=name, kind=kind, at=at, handle=handle, user_id=user_id, reason=reason)
-            for _, name, kind, at, handle, user_id, reason in rows
-        ]
-        return (rows[-1][0] if rows else since), found
+        return page(since, rows)
 
     async def stats(self) -> Stats:
         held = self._file.read(lambda connection: connection.execute(_SQL["held"]).fetchone()[0])
@@ -186,7 +199,7 @@ class SQLiteStore:
             problems += [problem for (problem,) in found if problem != "ok"]
             for row in self._file.read(lambda connection: connection.execute(_SQL["everything"]).fetchall()):
                 try:
-                    _check_row(*row)
+                    check_row(*row)
                 except DamagedRecord as error:
                     problems.append(str(error))
         except StoreDamaged as error:
@@ -205,75 +218,14 @@ class SQLiteStore:
 
 def _load(connection: Connection, handle: str) -> Record | None:
     row = connection.execute(_SQL["load"], (handle,)).fetchone()
-    return None if row is None else _whole(handle, row[0], row[1])
-
-
-def _whole(handle: str, body: bytes, accessed_at: Any) -> Record:
-    """The record of a row: its body, with the one thing that a column may know better."""
-    record = unseal(handle, body)
-    if type(accessed_at) is not float or accessed_at < record.accessed_at:
-        raise DamagedRecord(handle, "its columns and its body disagree")
-    return touched(record, accessed_at)
-
-
-def _check_row(handle: str, body: bytes, *columns: Any) -> None:
-    """`DamagedRecord` if a row is not whole."""
-    if _columns(_whole(handle, body, columns[_ACCESSED_AT])) != columns:
-        raise DamagedRecord(handle, "its columns and its body disagree")
-
-
-def _columns(record: Record) -> tuple[Any, ...]:
-    """What stands beside the body, in the order of the table."""
-    return (
-        record.version,
-        record.generation,
-        record.user_id,
-        record.authenticated_at,
-        record.accessed_at,
-        record.idle_for,
-        record.ends_at,
-        record.fence,
-        record.leased_until,
-    )
-
-
-def _same_columns(base: Record, wanted: Record) -> bool:
-    """Whether only fields change. (A secret, a label and the like stand in the body alone.)"""
-    return (
-        base.accessed_at == wanted.accessed_at
-        and base.generation == wanted.generation
-        and base.ends_at == wanted.ends_at
-        and base.idle_for == wanted.idle_for
-        and base.leased_until == wanted.leased_until
-        and base.user_id == wanted.user_id
-    )
-
-
-def _commit_values(base: Record, wanted: Record, body: bytes, now: float, fence: int) -> dict[str, Any]:
-    return {
-        "version": wanted.version,
-        "generation": wanted.generation,
-        "user_id": wanted.user_id,
-        "authenticated_at": wanted.authenticated_at,
-        "accessed_at": wanted.accessed_at,
-        "idle_for": wanted.idle_for,
-        "ends_at": wanted.ends_at,
-        "fence": wanted.fence,
-        "leased_until": wanted.leased_until,
-        "body": body,
-        "handle": wanted.handle,
-        "base_version": base.version,
-        "base_generation": base.generation,
-        "held_fence": fence,
-        "now": now,
-    }
+    return None if row is None else whole(handle, *row)
 
 
 def _refusal(connection: Connection, base: Record, wanted: Record, now: float, fence: int) -> Outcome:
     """Why the compare-and-set changed no row: the guard's answer on the record as it is."""
     answer = guard(_load(connection, wanted.handle), base, wanted, now, fence)
     if answer is None:
-        raise DamagedRecord(wanted.handle, "its columns and its body disagree")
+        disagree(wanted.handle)
     return answer
 
 
@@ -285,22 +237,14 @@ def _end(connection: Connection, handles: Iterable[str], reason: EndReason, now:
 def _note_ends(
     connection: Connection, rows: Iterable[tuple[str, str | None, Any]], reason: EndReason, now: float
 ) -> tuple[Change, ...]:
-    """Record the ends. One that had run out by itself is told as expired, whoever found it first. (A damaged one may
-    have anything for a deadline.)"""
-
-    def why(expires_at: Any) -> EndReason:
-        return "expired" if isinstance(expires_at, (int, float)) and expires_at <= now else reason
-
-    return _note(connection, *(ended(handle, user_id, why(expires_at), now) for handle, user_id, expires_at in rows))
+    return _note(connection, *ends(rows, reason, now))
 
 
 def _note(connection: Connection, *told: Change) -> tuple[Change, ...]:
     for change in told:
-        at = connection.execute(
-            _SQL["note"], (change.id, change.kind, change.at, change.handle, change.user_id, change.reason)
-        ).lastrowid
+        at = connection.execute(_SQL["note"], fact_row(change)).lastrowid
         if at is not None and at % _TRIM_EVERY == 0:
-            connection.execute(_SQL["trim"], (at - _HISTORY,))
+            connection.execute(_SQL["trim"], (at - HISTORY,))
     return told
 
 
@@ -323,16 +267,6 @@ def _make_room(
         rows = connection.execute(_SQL["least_used"], (excess - len(dead),)).fetchall()
         told += _end(connection, [row[0] for row in rows], "evicted", now)
     return told
-
-
-def _readable(rows: Iterable[tuple[str, bytes, float]]) -> Iterable[Record]:
-    """The records that pass their check. In a list one damaged record must not hide the others; it is logged, and
-    `verify` tells of it."""
-    for handle, body, accessed_at in rows:
-        try:
-            yield _whole(handle, body, accessed_at)
-        except DamagedRecord as error:
-            log.error("%s", error)  # noqa: TRY400 - the traceback would say nothing more
 
 
 def open_url(url: SplitResult, options: dict[str, str], config: SessionConfig, world: World) -> SQLiteStore:

@@ -1,6 +1,7 @@
 -- Every statement of the SQLite store, by name. Times are Unix seconds; `body` is the sealed record.
 -- What guards a commit stands in columns, so that the compare-and-set is one statement; the body has it again, under
--- its check. `accessed_at` is the one exception: a touch writes the column only, and the column counts.
+-- its check. `accessed_at`, `fence` and `leased_until` may be newer than the body: a touch and a lease write the columns
+-- only, and the columns count.
 
 -- name: schema
 CREATE TABLE session (
@@ -35,7 +36,7 @@ CREATE TRIGGER session_added AFTER INSERT ON session BEGIN UPDATE held SET sessi
 CREATE TRIGGER session_removed AFTER DELETE ON session BEGIN UPDATE held SET sessions = sessions - 1; END;
 
 -- name: load
-SELECT body, accessed_at FROM session WHERE handle = ?;
+SELECT body, accessed_at, fence, leased_until FROM session WHERE handle = ?;
 
 -- name: create
 INSERT INTO session (handle, version, generation, user_id, authenticated_at, accessed_at, idle_for, ends_at, fence,
@@ -51,14 +52,21 @@ WHERE handle = ? AND version = ? AND generation = ? AND expires_at > ? AND lease
 -- name: commit_all
 UPDATE session
 SET version = :version, generation = :generation, user_id = :user_id, authenticated_at = :authenticated_at,
-    accessed_at = max(accessed_at, :accessed_at), idle_for = :idle_for, ends_at = :ends_at, fence = :fence,
-    leased_until = :leased_until, body = :body
+    accessed_at = max(accessed_at, :accessed_at), idle_for = :idle_for, ends_at = :ends_at,
+    leased_until = CASE WHEN fence > :fence THEN leased_until ELSE :leased_until END, fence = max(fence, :fence),
+    body = :body
 WHERE handle = :handle AND version = :base_version AND generation = :base_generation AND expires_at > :now
   AND CASE WHEN :held_fence THEN fence = :held_fence ELSE leased_until <= :now END;
 
 -- name: touch
 UPDATE session SET accessed_at = max(accessed_at, ?)
 WHERE handle = ? AND generation = ? AND expires_at > ?;
+
+-- name: lease
+-- (RETURNING gives whole numbers as integers, also those of REAL columns.)
+UPDATE session SET fence = fence + 1, leased_until = ?
+WHERE handle = ? AND generation = ? AND expires_at > ? AND leased_until <= ?
+RETURNING body, accessed_at + 0.0, fence, leased_until + 0.0;
 
 -- name: end_one
 DELETE FROM session WHERE handle = ? RETURNING handle, user_id, expires_at;
@@ -83,11 +91,11 @@ WHERE handle IN (SELECT handle FROM session WHERE expires_at <= ? ORDER BY expir
 RETURNING handle, user_id, expires_at;
 
 -- name: summaries
-SELECT handle, body, accessed_at FROM session
+SELECT handle, body, accessed_at, fence, leased_until FROM session
 WHERE handle > ? AND expires_at > ? ORDER BY handle LIMIT ?;
 
 -- name: summaries_of_user
-SELECT handle, body, accessed_at FROM session
+SELECT handle, body, accessed_at, fence, leased_until FROM session
 WHERE user_id = ? AND handle > ? AND expires_at > ? ORDER BY handle LIMIT ?;
 
 -- name: user_oldest_first
