@@ -26,12 +26,22 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ordinary"))
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
-    """Run a test that is a coroutine, blocking or in an event loop."""
+    """Run a test that is a coroutine, blocking or in an event loop. What it was given and has a coroutine `leave` is
+    left there, too: connections belong to the event loop in which they were made."""
     if not inspect.iscoroutinefunction(pyfuncitem.obj):
         return None
     world = pyfuncitem.funcargs.get("world", worlds.ASYNC)
     arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
-    world.run(pyfuncitem.obj(**arguments))
+
+    async def whole() -> None:
+        try:
+            await pyfuncitem.obj(**arguments)
+        finally:
+            for argument in arguments.values():
+                if inspect.iscoroutinefunction(getattr(argument, "leave", None)):
+                    await argument.leave()
+
+    world.run(whole())
     return True
 
 

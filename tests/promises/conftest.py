@@ -3,22 +3,39 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from places import Place
+from places import EMBEDDED, SHARED, Place
 from stored import Stored, fill
 
 import worlds
+from servers.valkey import fresh_prefix
 
 
-@pytest.fixture(params=["memory", "power"])
-def place(request: pytest.FixtureRequest, tmp_path: Path, world: worlds.World) -> Iterator[Place]:
-    """Sessions in memory, and in a file as they are by default."""
-    place = Place(request.param, tmp_path, world)
-    yield place
-    place.close()
+@pytest.fixture(params=EMBEDDED + SHARED)
+def place(request: pytest.FixtureRequest, tmp_path: Path, world: worlds.World) -> Place:
+    """Sessions in memory, in a file as they are by default, and on each server."""
+    if request.param == "memory":
+        return Place("memory", world)
+    if request.param in SHARED:
+        return Place(request.param, world, shared_url(request, request.param))
+    return Place.in_a_file(request.param, world, tmp_path)
+
+
+@pytest.fixture(params=["sqlite", *SHARED])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Sessions that several processes share: in a file, and on each server."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/sessions.db"
+    return shared_url(request, request.param)
+
+
+def shared_url(request: pytest.FixtureRequest, name: str) -> str:
+    """Sessions of one test's own on a server that tests share."""
+    if name == "valkey":
+        return request.getfixturevalue("valkey").url(prefix=fresh_prefix())
+    raise NotImplementedError(name)
 
 
 @pytest.fixture(scope="module")

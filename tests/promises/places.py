@@ -1,4 +1,5 @@
-"""Where the promises are shown: sessions in memory and in SQLite, looked at through one manager or several."""
+"""Where the promises are shown: sessions in memory, in SQLite, in Valkey, in PostgreSQL, looked at through one manager
+or several."""
 
 from __future__ import annotations
 
@@ -10,43 +11,62 @@ from typing import Any, TypeVar
 
 import worlds
 from sojourn import SessionConfig, open_store
-from sojourn.blocking import run
 from sojourn.store import Store
 from sojourn.stores.memory import MemoryStore
 from sojourn.waiting import TaskWaiting, ThreadWaiting
 
 T = TypeVar("T")
 
+EMBEDDED, SHARED = ("memory", "power"), ("valkey", "postgres")
+"""The places by name. "power" is SQLite as it is by default, and "process" is SQLite at that durability."""
+
 
 class Place:
-    """Where sessions live. Each manager stands for a process: in SQLite it has connections and locks of its own."""
+    """Where sessions live. Each manager stands for a process: it has connections and locks of its own.
 
-    def __init__(self, name: str, folder: Path, world: worlds.World) -> None:
+    `url` is empty for sessions in memory. A store that several machines share goes by its own clock; where a test sets
+    the time by hand, it goes by the test's.
+    """
+
+    def __init__(self, name: str, world: worlds.World, url: str = "") -> None:
         self.name = name
         self.world = world
-        self.path = folder / "sessions.db"
-        self.url = f"sqlite:///{self.path}" + ("?durability=process" if name == "process" else "")
+        self.url = url
         self._memory = MemoryStore() if name == "memory" else None
         self._stores: list[Store] = []
 
-    def store(self, config: SessionConfig | None = None) -> Store:
-        """The store in memory, or another way into the file."""
+    @classmethod
+    def in_a_file(cls, name: str, world: worlds.World, folder: Path) -> Place:
+        """In a SQLite file: "power" or "process"."""
+        return cls(name, world, f"sqlite:///{folder / 'sessions.db'}?durability={name}")
+
+    @property
+    def path(self) -> Path:
+        """The SQLite file."""
+        return Path(self.url.removeprefix("sqlite:///").partition("?")[0])
+
+    def store(self, config: SessionConfig | None = None, *, by_hand: bool = False) -> Store:
+        """The store in memory, or another way into the one that is shared. `by_hand`: the test sets the time."""
         if self._memory is not None:
             return self._memory
-        self._stores.append(open_store(self.url, config, world=self.world.name))
+        url = (
+            f"{self.url}{'&' if '?' in self.url else '?'}clock=caller" if by_hand and self.name in SHARED else self.url
+        )
+        self._stores.append(open_store(url, config, world=self.world.name))
         return self._stores[-1]
 
     def sessions(self, **settings: Any) -> worlds.Sessions:
         """One more manager of the same sessions."""
-        return self.world.sessions(self.store(settings.get("config")), **settings)
+        return self.world.sessions(self.store(settings.get("config"), by_hand="clock" in settings), **settings)
 
     async def pause(self, seconds: float) -> None:
         """Let the others go on."""
         await (TaskWaiting() if self.world is worlds.ASYNC else ThreadWaiting()).sleep(seconds)
 
-    def close(self) -> None:
+    async def leave(self) -> None:
+        """The end of a test, in its world: close what it opened."""
         for store in self._stores:
-            run(store.close())
+            await store.close()
 
 
 class Meeting:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections import Counter
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -115,9 +114,8 @@ async def test_two_hundred_writers_finish_in_time(place: Place) -> None:
 
 
 @each_writing
-def test_no_process_loses(tmp_path: Path, writing: Writing) -> None:
+def test_no_process_loses(url: str, writing: Writing) -> None:
     """4 processes, 5 rounds each, load, meet and commit: all that they wrote is there."""
-    url = f"sqlite:///{tmp_path}/sessions.db"
     with SessionManager(url) as sessions:
         session_id = sessions.create_session(data=writing.before(PROCESSES, TURNS))
         with children(PROCESSES, "write", url, session_id, writing.name, TURNS) as writers:
@@ -131,9 +129,8 @@ def test_no_process_loses(tmp_path: Path, writing: Writing) -> None:
         assert in_order(sessions.get_session(session_id)) == writing.after(PROCESSES, TURNS)
 
 
-def test_processes_count_exactly(tmp_path: Path) -> None:
+def test_processes_count_exactly(url: str) -> None:
     """``update`` returns each number once, to whichever of 4 processes calls it."""
-    url = f"sqlite:///{tmp_path}/sessions.db"
     with SessionManager(url) as sessions:
         session_id = sessions.create_session()
         with children(PROCESSES, "count_up", url, session_id, 50) as counters:
@@ -143,10 +140,9 @@ def test_processes_count_exactly(tmp_path: Path) -> None:
         assert sessions.get_session(session_id) == {"visits": PROCESSES * 50}
 
 
-def test_no_storm_of_conflicts(tmp_path: Path) -> None:
+def test_no_storm_of_conflicts(url: str) -> None:
     """4 processes of 5 threads each hammer one session for two seconds: hardly anybody is refused (none on a machine
     with a core for each; at most one in a hundred here), and the count of those who were not is exact."""
-    url = f"sqlite:///{tmp_path}/sessions.db"
     with SessionManager(url) as sessions:
         session_id = sessions.create_session()
         with children(PROCESSES, "hammer", url, session_id, 5, 2.0) as hammers:
