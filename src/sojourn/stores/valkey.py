@@ -1,0 +1,394 @@
+"""The Valkey or Redis store: many machines, and the fastest of those that serve many.
+
+What it promises of an acknowledged write: what the server is set to promise (``process``: it survives the death of this
+process); or ``replicated``: so many replicas have it as well, else the outcome is `OutcomeUnknown`.
+
+A load is two plain commands and a commit is one script, each in one round trip. What is written in one step lies in one
+slot, so a cluster serves as well as one server. `valkey_space` has the keys, `valkey_blob` the form of a record,
+`valkey_scripts` the scripts, `valkey_servers` the way to the right server, `valkey_blocking` and `valkey_async` the
+connections. Needs Valkey, or Redis 7.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Sequence
+from typing import Any, Final
+from urllib.parse import SplitResult
+
+import msgspec
+
+from ..config import SessionConfig
+from ..errors import DamagedRecord
+from ..facts import created
+from ..policy import guard, is_over
+from ..record import Cap, Change, Committed, EndReason, Gone, Leased, Outcome, Record, Refused, Summary
+from ..store import NO_CAP, Durability, Stats, World
+from . import valkey_async, valkey_blocking
+from .valkey_async import TaskLink
+from .valkey_blob import seal, unseal
+from .valkey_blocking import ThreadLink
+from .valkey_deadlines import HISTORY, ROOM, Deadlines, second_of
+from .valkey_link import Login
+from .valkey_servers import Cluster, Links, One, Request, Sentinels, Servers, Topology
+from .valkey_space import SCRIPTS, Shard, Space, plain
+from .valkey_url import place_of
+from .valkey_users import Users
+
+__all__ = ["ValkeyStore"]
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(tuple[str, Any, float, str, str | bool | None, str | None]).decode
+_MOST_EVICTED: Final = 1000  # by one creation at the cap of the store
+
+
+class ValkeyStore:
+    """Records on Valkey or Redis servers. Opened by `sojourn.open_store`, or by `over` with a client of your own."""
+
+    def __init__(self, space: Space, *, world: World, durability: Durability) -> None:
+        self.world: World = world
+        self.durability: Durability = durability
+        self._space = space
+        self._deadlines = Deadlines(space)
+        self._users = Users(space)
+
+    async def load(self, handle: str) -> Record | None:
+        space = self._space
+        shard = space.shard_of(handle)
+        epoch, blob = await space.ask(
+            Request(("GET", shard.epoch), shard.slot, True), Request(("GET", shard.root + handle), shard.slot, True)
+        )
+        return self._found(shard, handle, epoch, blob)
+
+    async def create(self, record: Record, now: float, cap: Cap = NO_CAP) -> Committed | Refused:
+        space = self._space
+        shard = space.shard_of(record.handle)
+        fact = created(record, now)
+        second = second_of(record.expires_at, now)
+        keys = (
+            shard.record(record.handle), shard.epoch, shard.log, shard.count, shard.due, shard.bucket(second)
+        )  # fmt: skip
+        head = (repr(record.accessed_at), repr(record.leased_until), record.fence)
+        request = space.script(
+            "create", shard.slot, keys, space.clock(now), seal(record), *head, ROOM, second, space.name, HISTORY,
+            _fact(fact),
+        )  # fmt: skip
+        if cap.total is not None:
+            known = await self.load(record.handle)
+            if known is not None:
+                return Committed(known)
+        evicted = () if cap.total is None else await self._make_room(cap.total, record.handle, now)
+        if record.user_id is None:
+            (reply,) = await space.write(request)
+            outcome = self._made(shard, record, reply, fact)
+        else:
+            joined = await self._join(record, request, now, cap)
+            if joined is None:
+                return Refused()
+            reply, told = joined
+            outcome = self._made(shard, record, reply, fact)
+            evicted += told
+        if reply != 1:
+            await space.confirm(shard)
+        return Committed(outcome.record, (*evicted, *outcome.facts)) if evicted else outcome
+
+    async def commit(
+        self,
+        base: Record,
+        wanted: Record,
+        now: float,
+        *,
+        fence: int = 0,
+        facts: tuple[Change, ...] = (),
+        cap: Cap = NO_CAP,
+    ) -> Outcome:
+        space, handle = self._space, wanted.handle
+        shard = space.shard_of(handle)
+        keys: tuple[str, ...] = (shard.root + handle, shard.epoch, shard.log)
+        second: Any = ""
+        if wanted.expires_at < base.expires_at:
+            second = second_of(wanted.expires_at, now)
+            keys = (*keys, shard.due, shard.bucket(second))
+        request = space.script(
+            "commit", shard.slot, keys, space.clock(now), base.version, base.generation, fence, seal(wanted),
+            repr(wanted.accessed_at), repr(wanted.leased_until), wanted.fence, ROOM, second, HISTORY, *map(_fact, facts),
+        )  # fmt: skip
+        evicted: tuple[Change, ...] = ()
+        if wanted.user_id is None or (wanted.user_id, wanted.authenticated_at) == (base.user_id, base.authenticated_at):
+            (reply,) = await space.write(request)
+        else:
+            joined = await self._join(wanted, request, now, cap if wanted.user_id != base.user_id else NO_CAP)
+            if joined is None:
+                return Refused()
+            reply, evicted = joined
+        if plain(handle, reply) == 1:
+            return Committed(wanted, (*evicted, *facts))
+        blob, epoch, moment = reply
+        current = self._found(shard, handle, epoch, blob)
+        answer = guard(current, base, wanted, float(moment), fence)
+        if answer is None:
+            raise DamagedRecord(handle, "its head and its body disagree")
+        if isinstance(answer, Committed):
+            await space.confirm(shard)  # an earlier attempt made it, and may not have waited for the replicas
+        return answer
+
+    async def touch(self, handle: str, generation: int, at: float, now: float) -> bool:
+        space = self._space
+        shard = space.shard_of(handle)
+        keys = (shard.record(handle), shard.epoch)
+        (reply,) = await space.write(
+            space.script("touch", shard.slot, keys, space.clock(now), generation, repr(at), ROOM)
+        )
+        if plain(handle, reply) < 0:
+            raise DamagedRecord(handle, "the check of its head fails")
+        return bool(reply)
+
+    async def lease(self, handle: str, generation: int, hold: float, now: float) -> Committed | Leased | Gone:
+        space = self._space
+        shard = space.shard_of(handle)
+        keys = (shard.record(handle), shard.epoch)
+        (reply,) = await space.write(
+            space.script("lease", shard.slot, keys, space.clock(now), generation, repr(hold))
+        )
+        answer, *blob = plain(handle, reply)
+        if answer == b"damaged":
+            raise DamagedRecord(handle, "the check of its head fails")
+        if answer == b"gone":
+            return Gone()
+        record, _ = unseal(handle, blob[0])
+        return Committed(record) if answer == b"taken" else Leased(record)
+
+    async def end(self, handles: Sequence[str], reason: EndReason, now: float) -> tuple[Change, ...]:
+        return await self._end(handles, reason, now)
+
+    async def end_matching(
+        self,
+        now: float,
+        *,
+        user_id: str | None = None,
+        idle_since: float | None = None,
+        keep: str | None = None,
+        reason: EndReason = "revoked",
+    ) -> tuple[Change, ...]:
+        if user_id is not None:
+            mine = [handle for handle in await self._users.muster(user_id) if handle != keep]
+            return await self._end(mine, reason, now, user_id=user_id, idle_since=idle_since)
+        at_once = idle_since is None and reason == "revoked"
+        if at_once:
+            await self._begin_anew(keep)
+        told: tuple[Change, ...] = ()
+        async for _, handles in self._deadlines.walk():
+            leaving = [handle for handle in handles if handle != keep]
+            told += await self._end(leaving, reason, now, only_dead=at_once, idle_since=idle_since)
+        return told
+
+    async def summaries(
+        self, now: float, *, user_id: str | None = None, after: str = "", limit: int = 1000
+    ) -> list[Summary]:
+        if user_id is not None:
+            handles = set(await self._users.handles(user_id))
+        else:
+            handles = {handle async for _, bucket in self._deadlines.walk() for handle in bucket}
+        later = [handle for handle in handles if handle > after]
+        heapq.heapify(later)
+        found: list[Summary] = []
+        while later and len(found) < limit:
+            page = [heapq.heappop(later) for _ in range(min(len(later), max(limit - len(found), 1)))]
+            records = await self._space.records(page)
+            for handle in page:
+                record = records.get(handle)
+                if record is not None and not is_over(record, now) and user_id in (None, record.user_id):
+                    found.append(Summary.of(record))
+        return found
+
+    async def purge_expired(self, now: float, limit: int) -> tuple[Change, ...]:
+        told = await self._deadlines.purge(now, limit)
+        await self._forget(told)
+        return told
+
+    async def changes(self, since: int, limit: int) -> tuple[int, list[Change]]:
+        space = self._space
+        positions = [since >> 64 * shard.number & _MASK for shard in space.shards]
+        requests = [
+            Request(("XRANGE", shard.log, _after(position), "+", "COUNT", max(limit, 1)), shard.slot, True)
+            for shard, position in zip(space.shards, positions, strict=True)
+        ]
+        replies = await space.ask(*requests)
+        entries = sorted(
+            (_position(name), shard.number, fields[1])
+            for shard, reply in zip(space.shards, replies, strict=True)
+            for name, fields in plain(shard.log, reply)
+        )[:limit]
+        for position, number, _ in entries:
+            positions[number] = position
+        return sum(position << 64 * number for number, position in enumerate(positions)), [
+            _change(fact) for _, _, fact in entries
+        ]
+
+    async def stats(self) -> Stats:
+        return Stats(sessions=await self._count(), bytes=None, durability=self.durability)
+
+    async def close(self) -> None:
+        self._space.close()
+
+    # --- Parts --------------------------------------------------------------------------------------------------------
+
+    def _found(self, shard: Shard, handle: str, epoch: Any, blob: Any) -> Record | None:
+        """The record that was found, if it is of this epoch."""
+        number = self._space.epoch(shard, plain(handle, epoch))
+        if plain(handle, blob) is None:
+            return None
+        record, of = unseal(handle, blob)
+        return record if of == number else None
+
+    def _made(self, shard: Shard, record: Record, reply: Any, fact: Change) -> Committed:
+        """The outcome of a creation: made now, or by an earlier attempt, as handles are never chosen twice."""
+        if plain(record.handle, reply) == 1:
+            return Committed(record, (fact,))
+        return Committed(unseal(record.handle, reply)[0])
+
+    async def _join(
+        self, record: Record, request: Request, now: float, cap: Cap
+    ) -> tuple[Any, tuple[Change, ...]] | None:
+        """Make a write with which a session becomes a user's: the reply to it, and the facts of who had to leave. None:
+        the user is at the cap, and the rule is to refuse."""
+        space, users = self._space, self._users
+        user_id = record.user_id or ""
+        leaving: dict[str, float] = {}
+        if cap.per_user is None:
+            entered, reply, standing = await space.write(users.enlist(record, now), request, users.settle(record))
+            entry = users.entry(plain(record.handle, entered))
+        else:
+            (entered,) = await space.ask(users.enlist(record, now))
+            entry = users.entry(plain(record.handle, entered))
+            places = await users.places(record, entry, now)
+            excess = len(places) + 1 - cap.per_user
+            if excess > 0 and cap.refuse and not await self._is_of(record):
+                await users.forget(user_id, [record.handle])
+                return None
+            oldest = sorted(places, key=lambda handle: (places[handle], handle))
+            leaving = {handle: places[handle] for handle in oldest[: max(excess, 0)]}
+            reply, standing = await space.write(request, users.settle(record))
+        if reply != 1:
+            return reply, ()
+        told: tuple[Change, ...] = ()
+        if leaving:
+            await users.mark(user_id, leaving)
+            told = await self._end(list(leaving), "evicted", now)
+        reason = users.may_stay(entry, plain(record.handle, standing))
+        if reason is not None:
+            told += await self._end([record.handle], reason, now)
+        return reply, told
+
+    async def _is_of(self, record: Record) -> bool:
+        """Whether this session is its user's already: the write is a repeat of one that was made."""
+        held = (await self._space.records([record.handle])).get(record.handle)
+        return held is not None and held.user_id == record.user_id
+
+    async def _end(
+        self, handles: Sequence[str], reason: EndReason, now: float, **matching: Any
+    ) -> tuple[Change, ...]:
+        told = await self._deadlines.finish(handles, reason, now, **matching)
+        await self._forget(told)
+        return told
+
+    async def _forget(self, told: Sequence[Change]) -> None:
+        """Drop the entries of ended sessions among those of their users."""
+        mine: dict[str, list[str]] = {}
+        for change in told:
+            if change.user_id is not None:
+                mine.setdefault(change.user_id, []).append(change.handle)
+        for user_id, handles in mine.items():
+            await self._users.forget(user_id, handles)
+
+    async def _begin_anew(self, keep: str | None) -> None:
+        """Make all sessions dead but one."""
+        space = self._space
+        kept = None if keep is None else space.shard_of(keep)
+        requests = [
+            space.script(
+                "end_all",
+                shard.slot,
+                (shard.epoch, shard.record(keep)) if shard is kept and keep is not None else (shard.epoch,),
+                space.name,
+            )
+            for shard in space.shards
+        ]
+        for shard, reply in zip(space.shards, await space.ask(*requests), strict=True):
+            plain(shard.epoch, reply)
+            await space.confirm(shard)
+
+    async def _count(self) -> int:
+        space = self._space
+        requests = [Request(("GET", shard.count), shard.slot, True) for shard in space.shards]
+        return sum(max(int(plain("", reply) or 0), 0) for reply in await space.ask(*requests))
+
+    async def _make_room(self, total: int, handle: str, now: float) -> tuple[Change, ...]:
+        """End what must leave so that one more session fits: the dead first, then those whose deadlines come first,
+        which are the least recently used among sessions of the same timeouts."""
+        excess = await self._count() + 1 - total
+        if excess <= 0:
+            return ()
+        told = await self.purge_expired(now, excess)
+        excess = min(excess - len(told), _MOST_EVICTED)
+        if excess > 0:
+            told += await self._end(await self._deadlines.least_used(excess, now, handle), "evicted", now)
+        return told
+
+
+def open_url(url: SplitResult, options: dict[str, str], config: SessionConfig, world: World) -> ValkeyStore:
+    """A store by its URL and options, which `sojourn.stores.valkey_url` lists. Nothing is connected yet: servers may come
+    later than those who use them."""
+    place = place_of(url, options, config)
+    asynchronous = world == "async"
+
+    def links(login: Login, check_primary: bool) -> Links:
+        if asynchronous:
+            return Links(lambda address: TaskLink(address, login, check_primary=check_primary))
+        return Links(lambda address: ThreadLink(address, login, most=place.connections, check_primary=check_primary))
+
+    servers = links(place.login, place.kind == "sentinel")
+    topology: Topology
+    if place.kind == "sentinel":
+        topology = Sentinels(place.addresses, links(Login(tls=place.login.tls), False), place.service)
+    elif place.kind == "cluster":
+        topology = Cluster(place.addresses, servers)
+    else:
+        topology = One(place.addresses[0])
+    sleep = valkey_async.sleep if asynchronous else valkey_blocking.sleep
+    space = Space(
+        Servers(topology, servers, SCRIPTS, sleep),
+        prefix=place.prefix,
+        shards=place.shards,
+        deadline=place.deadline,
+        replicas=place.replicas,
+        own_clock=place.own_clock,
+    )
+    return ValkeyStore(space, world=world, durability=place.durability)
+
+
+# --- Facts in the log --------------------------------------------------------------------------------------------------
+
+_MASK: Final = (1 << 64) - 1
+_SEQUENCE: Final = 20  # bits of a position for the facts of one millisecond
+
+
+def _fact(change: Change) -> bytes:
+    return _encode((change.id, change.kind, change.at, change.handle, change.user_id, change.reason))
+
+
+def _change(fact: bytes) -> Change:
+    name, kind, at, handle, user_id, reason = _decode(fact)
+    owner = user_id if isinstance(user_id, str) else None
+    return Change(id=name, kind=kind, at=at, handle=handle, user_id=owner, reason=reason)
+
+
+def _position(name: bytes) -> int:
+    """A stream's name of an entry, milliseconds and a number within them, as one number."""
+    milliseconds, number = name.split(b"-")
+    return int(milliseconds) << _SEQUENCE | int(number)
+
+
+def _after(position: int) -> str:
+    """The range that begins after a position."""
+    return f"({position >> _SEQUENCE}-{position & (1 << _SEQUENCE) - 1}" if position else "-"

@@ -1,0 +1,177 @@
+"""A record as one string in Valkey or Redis. Pure.
+
+The head stands at fixed places, because the scripts read it, and its second part they also write, in place; a check of
+its own covers that part. The rest is covered by the CRC, which begins with the handle, so that the record of another
+session is noticed as well. All numbers are big-endian; times are doubles in Unix seconds.
+
+    at  bytes
+     0      1  the format, 1
+     1      4  CRC-32 of the handle and of everything from byte 33 on
+     5      8  accessed_at    \\
+    13      8  leased_until   |  written by scripts: a touch, a lease, a commit that meets a later touch,
+    21      4  fence          |  the creation and the end of all sessions
+    25      4  epoch          |
+    29      4  check of these /
+    33      8  version
+    41      4  generation
+    45      8  idle_for
+    53      8  ends_at
+    61      1  length of the user id in UTF-8; 254: it stands in the next 4 bytes; 255: no user
+            n  the user id
+            n  the rest of the record as a MessagePack array; a time that equals the creation is None there
+
+Small, as most sessions are: 133 bytes beside the names and values of the fields.
+"""
+
+from __future__ import annotations
+
+import struct
+from math import floor
+from typing import Final
+from zlib import crc32
+
+import msgspec
+from msgspec import Struct
+
+from ..errors import DamagedRecord
+from ..record import VERSION_BYTES, Previous, Record
+
+__all__ = ["HEAD", "head_of", "seal", "unseal"]
+
+HEAD: Final = 61
+"""Bytes of the head before the user."""
+
+_FORMAT: Final = 1
+_NO_USER: Final = b"\xff"
+_LONG: Final = 254
+_mutable: Final = struct.Struct(">ddIII")
+_fixed: Final = struct.Struct(f">{VERSION_BYTES}sIdd")
+_whole: Final = struct.Struct(f">BIddIII{VERSION_BYTES}sIddB")
+_length: Final = struct.Struct(">I")
+_CHECKED_FROM: Final = 33
+
+
+class _Rest(Struct, array_like=True, frozen=True, gc=False):
+    """What the head does not hold."""
+
+    secret_digest: bytes
+    older_versions: bytes
+    created_at: float
+    authenticated_at: float | None
+    rotated_at: float | None
+    idle_timeout: float
+    touch_interval: float
+    persistent: bool
+    label: str | None
+    previous: Previous | None
+    size: int
+    fields: dict[str, bytes]
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(_Rest).decode
+
+
+def head_of(record: Record, epoch: int = 0) -> bytes:
+    """The part of the head that scripts write, from byte 5 on."""
+    accessed_at, leased_until, fence = record.accessed_at, record.leased_until, record.fence
+    return _mutable.pack(accessed_at, leased_until, fence, epoch, _check(accessed_at, leased_until, fence, epoch))
+
+
+def seal(record: Record) -> bytes:
+    """The record as bytes, of epoch 0: the script that stores it writes the right one."""
+    created_at = record.created_at
+    user = b"" if record.user_id is None else record.user_id.encode()
+    rest = _encode(
+        _Rest(
+            record.secret_digest,
+            record.versions[VERSION_BYTES:],
+            created_at,
+            None if record.authenticated_at == created_at else record.authenticated_at,
+            None if record.rotated_at == created_at else record.rotated_at,
+            _short(record.idle_timeout),
+            _short(record.touch_interval),
+            record.persistent,
+            record.label,
+            record.previous,
+            record.size,
+            record.fields,
+        )
+    )
+    parts = (
+        _fixed.pack(record.version, record.generation, record.idle_for, record.ends_at),
+        _prefix(record, user),
+        rest,
+    )
+    checked = b"".join(parts)
+    crc = crc32(checked, crc32(record.handle.encode()))
+    return b"".join((_FORMAT.to_bytes(1, "big"), crc.to_bytes(4, "big"), head_of(record), checked))
+
+
+def unseal(handle: str, blob: bytes) -> tuple[Record, int]:
+    """The record in a blob, and its epoch. `DamagedRecord` if it fails a check, is of a format that this version does
+    not know, or is another session's."""
+    if not isinstance(blob, bytes) or len(blob) <= HEAD or blob[0] != _FORMAT:
+        raise DamagedRecord(handle, "it is of an unknown format")
+    _, crc, accessed_at, leased_until, fence, epoch, check, version, generation, idle_for, ends_at, length = (
+        _whole.unpack_from(blob)
+    )
+    if crc32(memoryview(blob)[_CHECKED_FROM:], crc32(handle.encode())) != crc:
+        raise DamagedRecord(handle, "its check fails, or it is the record of another session")
+    if _check(accessed_at, leased_until, fence, epoch) != check:
+        raise DamagedRecord(handle, "the check of its head fails")
+    at = HEAD + 1
+    if length == _LONG:
+        (length,) = _length.unpack_from(blob, at)
+        at += 4
+    elif length == _NO_USER[0]:
+        length = -1
+    user = None if length < 0 else blob[at : at + length].decode()
+    try:
+        rest = _decode(memoryview(blob)[at + max(length, 0) :])
+    except ValueError as error:
+        raise DamagedRecord(handle, str(error)) from error
+    created_at = rest.created_at
+    record = Record(
+        handle,
+        rest.secret_digest,
+        version + rest.older_versions,
+        user,
+        created_at,
+        created_at if rest.authenticated_at is None else rest.authenticated_at,
+        created_at if rest.rotated_at is None else rest.rotated_at,
+        accessed_at,
+        rest.idle_timeout,
+        rest.touch_interval,
+        ends_at,
+        rest.size,
+        rest.fields,
+        generation,
+        rest.persistent,
+        rest.label,
+        rest.previous,
+        fence,
+        leased_until,
+    )
+    return record, epoch
+
+
+def _prefix(record: Record, user: bytes) -> bytes:
+    if record.user_id is None:
+        return _NO_USER
+    if len(user) < _LONG:
+        return bytes((len(user),)) + user
+    return bytes((_LONG,)) + _length.pack(len(user)) + user
+
+
+def _check(accessed_at: float, leased_until: float, fence: int, epoch: int) -> int:
+    """The check of what scripts write. They compute it, too, so it must come out of plain doubles."""
+    try:
+        return int((floor(accessed_at * 1024) + 3 * floor(leased_until * 1024) + 5 * fence + 7 * epoch) % 4294967291)
+    except (OverflowError, ValueError):  # infinite, or no number: no script wrote that
+        return -1
+
+
+def _short(seconds: float) -> float:
+    """The same number, as MessagePack writes it in the fewest bytes; it is read back as a float."""
+    return int(seconds) if seconds < 1e9 and seconds == int(seconds) else seconds

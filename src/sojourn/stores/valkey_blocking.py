@@ -1,0 +1,180 @@
+"""A link to a Valkey or Redis server for threads: a pool of connections, each used by one thread at a time.
+
+Its coroutines never suspend: they block the thread (see `sojourn.blocking`). A connection that was idle is looked at
+before it is used, so that one which the server closed meanwhile costs nobody an unknown outcome.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+import weakref
+from collections.abc import Sequence
+from typing import Any, Final
+
+from .valkey_link import CHUNK, Address, Login, NoReply, NotSent, Reply, new_reader, opening, pack, refusal
+
+__all__ = ["ThreadLink", "sleep"]
+
+_IDLE: Final = 0.25  # seconds without use after which a connection is looked at first
+
+_links: weakref.WeakSet[ThreadLink] = weakref.WeakSet()
+
+
+class _Connection:
+    """One connection, used by one thread at a time."""
+
+    __slots__ = ("_buffer", "_reader", "_socket", "used_at")
+
+    def __init__(self, raw: socket.socket) -> None:
+        self._socket = raw
+        self._reader = new_reader()
+        self._buffer = bytearray(CHUNK)
+        self.used_at = 0.0
+
+    def talk(self, requests: Sequence[tuple[Any, ...]], until: float) -> list[Reply]:
+        """Send, and read as many replies. OSError if that does not succeed in time."""
+        left = until - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("the time was up")
+        connection, reader, buffer = self._socket, self._reader, self._buffer
+        connection.settimeout(left)
+        connection.sendall(pack(requests[0]) if len(requests) == 1 else b"".join(map(pack, requests)))
+        replies: list[Reply] = []
+        while len(replies) < len(requests):
+            reply = reader.gets()
+            if reply is ...:
+                received = connection.recv_into(buffer)
+                if not received:
+                    raise ConnectionError("the server closed the connection")
+                reader.feed(buffer, 0, received)
+                self.used_at = now = time.monotonic()
+                if now >= until:
+                    raise TimeoutError("the time was up")
+                connection.settimeout(until - now)
+            else:
+                replies.append(reply)
+        return replies
+
+    def is_open(self) -> bool:
+        """Whether the server has neither closed the connection nor sent what nobody asked for."""
+        self._socket.settimeout(0)
+        try:
+            self._socket.recv(1)
+        except (BlockingIOError, OSError) as error:
+            return isinstance(error, BlockingIOError) or type(error).__name__ == "SSLWantReadError"
+        return False
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+class ThreadLink:
+    """Connections to one server, at most `most`."""
+
+    def __init__(self, address: Address, login: Login, *, most: int = 64, check_primary: bool = False) -> None:
+        self.address = address
+        self._login = login
+        self._most = most
+        self._check_primary = check_primary
+        self._closed = False
+        self.forked()
+        _links.add(self)
+
+    def forked(self) -> None:
+        """Begin anew, with no connection: in the child of a fork they are the parent's."""
+        self._idle: list[_Connection] = []
+        self._places = threading.Semaphore(self._most)
+
+    async def exchange(self, requests: Sequence[tuple[Any, ...]], until: float) -> list[Reply]:
+        places = self._places
+        if not places.acquire(timeout=max(until - time.monotonic(), 0.0)):
+            raise NotSent(f"all {self._most} connections were in use past the deadline")
+        try:
+            connection = self._take(until)
+            try:
+                replies = connection.talk(requests, until)
+            except OSError as error:
+                connection.close()
+                raise NoReply(f"{self.address}: {error}") from error
+            except BaseException:
+                connection.close()  # its reply may still come, and is nobody's
+                raise
+            self._idle.append(connection)
+        finally:
+            places.release()
+        if self._closed:
+            self.drop()
+        return replies
+
+    def drop(self) -> None:
+        idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.close()
+
+    def close(self) -> None:
+        self._closed = True
+        self.drop()
+
+    def _take(self, until: float) -> _Connection:
+        """A connection that is open: the one used last, or a new one."""
+        while True:
+            try:
+                connection = self._idle.pop()
+            except IndexError:
+                return self._connect(until)
+            if time.monotonic() - connection.used_at < _IDLE or connection.is_open():
+                return connection
+            connection.close()
+
+    def _connect(self, until: float) -> _Connection:
+        left = until - time.monotonic()
+        if self._closed or left <= 0:
+            raise NotSent("the store was closed" if self._closed else f"{self.address}: no time was left to connect")
+        try:
+            connection = _Connection(self._dial(left))
+        except OSError as error:
+            raise NotSent(f"{self.address}: {error}") from error
+        try:
+            problem = refusal(connection.talk(opening(self._login, check_primary=self._check_primary), until))
+        except OSError as error:
+            problem = str(error)
+        if problem is not None:
+            connection.close()
+            raise NotSent(f"{self.address}: {problem}")
+        return connection
+
+    def _dial(self, timeout: float) -> socket.socket:
+        if self.address.path:
+            raw = socket.socket(socket.AF_UNIX)
+            try:
+                raw.settimeout(timeout)
+                raw.connect(self.address.path)
+            except BaseException:
+                raw.close()
+                raise
+        else:
+            raw = socket.create_connection((self.address.host, self.address.port), timeout)
+            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self._login.tls is None:
+            return raw
+        try:
+            return self._login.tls.wrap_socket(raw, server_hostname=self.address.host)
+        except BaseException:
+            raw.close()
+            raise
+
+
+async def sleep(seconds: float) -> None:
+    """Let time pass: the thread waits."""
+    time.sleep(seconds)  # noqa: ASYNC251 - it serves blocking callers only
+
+
+def _after_fork() -> None:
+    for link in list(_links):
+        link.forked()
+
+
+os.register_at_fork(after_in_child=_after_fork)

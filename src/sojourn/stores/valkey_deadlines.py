@@ -1,0 +1,171 @@
+"""Deadlines in Valkey or Redis: which sessions are to be looked at when.
+
+A handle lies in the bucket of a second that is not later than its session's deadline, and at most a day away. When that
+second has passed, the cleaner looks at the session: if it is over, it ends; if it lived on (activity has moved its
+deadline, which costs the buckets nothing), its handle goes to the bucket where it belongs now; if it has ended
+meanwhile, the handle is dropped. So a sweep costs in proportion to what died, and one look at each living session per
+idle timeout; and since buckets are lists, an entry takes a few bytes more than the handle itself.
+
+The buckets name every session, so they serve as well to walk over all.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import AsyncIterator, Sequence
+from math import ceil, inf
+from typing import Final
+
+from ..facts import ended
+from ..record import Change, EndReason
+from .valkey_blob import HEAD
+from .valkey_servers import Request
+from .valkey_space import Shard, Space, plain
+
+__all__ = ["HISTORY", "ROOM", "Deadlines", "second_of"]
+
+HISTORY: Final = 10_000
+"""Facts kept, about."""
+ROOM: Final = 86_400
+"""Seconds after a session's end for which its record is kept, should no cleaner come."""
+
+_FARTHEST: Final = 86_400  # seconds until a session is looked at again, at most
+_STEP: Final = 500  # sessions in one request
+_head = struct.Struct(">dd24xdd")
+
+
+def second_of(deadline: float, now: float) -> int:
+    """The bucket of a deadline."""
+    return ceil(min(deadline, now + _FARTHEST))
+
+
+class Deadlines:
+    """The buckets of all shards."""
+
+    def __init__(self, space: Space) -> None:
+        self._space = space
+
+    async def finish(
+        self,
+        handles: Sequence[str],
+        reason: EndReason,
+        now: float,
+        *,
+        only_dead: bool = False,
+        user_id: str | None = None,
+        idle_since: float | None = None,
+        living: dict[str, float] | None = None,
+    ) -> tuple[Change, ...]:
+        """End those of these sessions that match: their facts. ``living`` is told the deadlines of the others."""
+        space, told = self._space, []
+        matching = ("1" if only_dead else "", user_id or "", "" if user_id is None else "1")
+        since = "" if idle_since is None else repr(idle_since)
+        for shard, members in space.by_shard(handles):
+            for at in range(0, len(members), _STEP):
+                step = list(dict.fromkeys(members[at : at + _STEP]))
+                keys = (shard.epoch, shard.log, shard.count, *map(shard.record, step))
+                request = space.script(
+                    "finish", shard.slot, keys, space.clock(now), reason, HISTORY, *matching, since
+                )
+                (answers,) = await space.write(request)
+                for handle, answer in zip(step, plain(step[0], answers), strict=True):
+                    if isinstance(answer, list):
+                        user, why, moment = answer
+                        owner = None if user is None else user.decode()
+                        told.append(ended(handle, owner, why.decode(), float(moment)))
+                    elif answer is not None and living is not None:
+                        living[handle] = float(answer)
+        return tuple(told)
+
+    async def purge(self, now: float, limit: int) -> tuple[Change, ...]:
+        """End up to so many of the dead."""
+        told: tuple[Change, ...] = ()
+        for shard in self._space.shards:
+            while len(told) < limit:
+                second, handles, moment = await self._earliest(shard, now, limit - len(told))
+                if second is None:
+                    break
+                living: dict[str, float] = {}
+                told += await self.finish(handles, "expired", now, only_dead=True, living=living)
+                await self._rebook(shard, second, handles, {
+                    handle: second_of(max(deadline, moment + 1), moment) for handle, deadline in living.items()
+                })
+                if second < moment - ROOM:
+                    await self._recount(shard)  # the server has collected some by itself, and did not count
+        return told
+
+    async def walk(self) -> AsyncIterator[tuple[Shard, list[str]]]:
+        """The handles of all sessions, a bucket at a time: also of some that have ended."""
+        space = self._space
+        for shard in space.shards:
+            (seconds,) = await space.ask(Request(("ZRANGE", shard.due, 0, -1), shard.slot, reads=True))
+            for second in plain("", seconds):
+                (found,) = await space.ask(
+                    Request(("LRANGE", shard.bucket(int(second)), 0, -1), shard.slot, reads=True)
+                )
+                yield shard, [handle.decode() for handle in plain("", found)]
+
+    async def least_used(self, count: int, now: float, but: str) -> list[str]:
+        """The handles of so many live sessions whose deadlines come first."""
+        space = self._space
+        found: list[tuple[float, str]] = []
+        for shard in space.shards:
+            (seconds,) = await space.ask(Request(("ZRANGE", shard.due, 0, -1), shard.slot, reads=True))
+            here: list[tuple[float, str]] = []
+            for second in map(int, plain("", seconds)):
+                (entries,) = await space.ask(Request(("LRANGE", shard.bucket(second), 0, -1), shard.slot, reads=True))
+                handles = [handle.decode() for handle in plain("", entries)]
+                deadlines = await self._deadlines(shard, handles)
+                later = {handle: second_of(at, now) for handle, at in deadlines.items() if second_of(at, now) > second}
+                await self._rebook(shard, second, [h for h in handles if h in later or h not in deadlines], later)
+                here += [(at, handle) for handle, at in deadlines.items() if handle not in later and handle != but]
+                if len(here) >= count:
+                    break
+            found += here
+        return [handle for _, handle in sorted(found)[:count]]
+
+    async def _earliest(self, shard: Shard, now: float, limit: int) -> tuple[int | None, list[str], float]:
+        """The first bucket whose second has passed, up to so many of its handles, and the time there."""
+        space, moment = self._space, now
+        if not space.clock(now):
+            (time,) = await space.ask(Request(("TIME",), shard.slot, reads=True))
+            moment = int(time[0]) + int(time[1]) / 1e6
+        due = ("ZRANGE", shard.due, "-inf", repr(moment), "BYSCORE", "LIMIT", 0, 1)
+        (seconds,) = await space.ask(Request(due, shard.slot, reads=True))
+        if not plain("", seconds):
+            return None, [], moment
+        second = int(seconds[0])
+        (handles,) = await space.ask(
+            Request(("LRANGE", shard.bucket(second), 0, limit - 1), shard.slot, reads=True)
+        )
+        return second, [handle.decode() for handle in plain("", handles)], moment
+
+    async def _rebook(self, shard: Shard, second: int, handles: Sequence[str], later: dict[str, int]) -> None:
+        """Take handles out of a bucket, and put those that live on where they belong now."""
+        gone = [handle for handle in handles if handle not in later]
+        moved = [part for handle, at in later.items() for part in (handle, at)]
+        keys = (shard.due, shard.bucket(second), *map(shard.bucket, later.values()))
+        await self._space.ask(self._space.script("rebook", shard.slot, keys, second, len(later), *moved, *gone))
+
+    async def _deadlines(self, shard: Shard, handles: Sequence[str]) -> dict[str, float]:
+        """The deadlines of those of these sessions that there are. One that can't be read has none."""
+        requests = [
+            Request(("GETRANGE", shard.record(handle), 5, HEAD - 1), shard.slot, reads=True) for handle in handles
+        ]
+        found = {}
+        for handle, head in zip(handles, await self._space.ask(*requests), strict=True):
+            if isinstance(head, bytes) and head:
+                accessed_at, _, idle_for, ends_at = _head.unpack(head) if len(head) == _head.size else (inf,) * 4
+                found[handle] = min(accessed_at + idle_for, ends_at)
+        return found
+
+    async def _recount(self, shard: Shard) -> None:
+        """Count the records of a shard anew."""
+        there: set[str] = set()
+        async for where, handles in self.walk():
+            if where is shard and handles:
+                requests = [Request(("EXISTS", shard.record(one)), shard.slot, reads=True) for one in handles]
+                answers = await self._space.ask(*requests)
+                there |= {handle for handle, answer in zip(handles, answers, strict=True) if answer}
+        await self._space.ask(Request(("SET", shard.count, len(there)), shard.slot))
+

@@ -1,0 +1,70 @@
+-- What every script begins with: the head of a record (see valkey_blob.py), the time, and facts.
+-- A script touches the keys that it is given, and no others; they lie in one slot.
+
+local MUTABLE = '>ddI4I4I4'
+local HEAD = '>ddI4I4I4c8I4dd'
+local HEAD_BYTES = 61
+
+-- The time: the caller's if given, else the server's, which is the same for all callers.
+local function clock(given)
+  if given ~= '' then
+    return tonumber(given)
+  end
+  local time = redis.call('TIME')
+  return tonumber(time[1]) + tonumber(time[2]) / 1000000
+end
+
+local function check_of(accessed, leased, fence, epoch)
+  return (math.floor(accessed * 1024) + 3 * math.floor(leased * 1024) + 5 * fence + 7 * epoch) % 4294967291
+end
+
+-- The head of the record at a key; nil if there is none, or none that is whole.
+local function read_head(key)
+  local raw = redis.call('GETRANGE', key, 0, HEAD_BYTES - 1)
+  if #raw < HEAD_BYTES then
+    return nil
+  end
+  local accessed, leased, fence, epoch, check, version, generation, idle_for, ends =
+    struct.unpack(HEAD, raw, 6)
+  if check ~= check_of(accessed, leased, fence, epoch) then
+    return nil
+  end
+  return {
+    accessed = accessed, leased = leased, fence = fence, epoch = epoch,
+    version = version, generation = generation, idle_for = idle_for, ends = ends,
+  }
+end
+
+-- Write what scripts may change of a head, in place.
+local function write_head(key, accessed, leased, fence, epoch)
+  local check = check_of(accessed, leased, fence, epoch)
+  redis.call('SETRANGE', key, 5, struct.pack(MUTABLE, accessed, leased, fence, epoch, check))
+end
+
+local function deadline_of(head)
+  return math.min(head.accessed + head.idle_for, head.ends)
+end
+
+-- The number in the epoch key; nil where there is none. The rest of its value names this life of the store.
+local function epoch_of(key)
+  local raw = redis.call('GET', key)
+  return raw and (struct.unpack('>I4', raw))
+end
+
+local function is_alive(head, epoch, now)
+  return head ~= nil and head.epoch == epoch and now < deadline_of(head)
+end
+
+-- The server's own expiry collects what no cleaner came to collect, long after the session was over.
+local function keep_until(key, deadline, room, now)
+  local left = math.max(deadline - now, 0) + room
+  if left < 1e9 then
+    redis.call('PEXPIRE', key, string.format('%.0f', left * 1000))
+  else
+    redis.call('PERSIST', key)
+  end
+end
+
+local function note(log, history, fact)
+  redis.call('XADD', log, 'MAXLEN', '~', history, '*', 'f', fact)
+end

@@ -1,0 +1,289 @@
+"""Which server answers: one that is named, the primary that Sentinels name, or the node of a cluster that has the slot.
+
+`Servers.ask` sends requests where they belong and returns the replies. What a server declines without having done
+anything (a script that it does not know, a slot that moved, a replica that was a primary, a server that is loading) is
+asked again, of the right server, until the time is up; then it is `StoreUnavailable`. A reply that never came is asked
+for again only if all that was asked was to read; else it is `OutcomeUnknown`.
+"""
+
+from __future__ import annotations
+
+import time
+from binascii import crc_hqx
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, Protocol
+
+from msgspec import Struct
+
+from ..errors import OutcomeUnknown, StoreUnavailable
+from .statements import Script
+from .valkey_link import Address, Link, NoReply, NotSent, Reply, ReplyError
+
+__all__ = ["Cluster", "Links", "One", "Request", "Sentinels", "Servers", "Topology", "slot_of"]
+
+SLOTS: Final = 16384
+
+_DECLINED: Final = frozenset({"NOSCRIPT", "MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "READONLY", "LOADING", "MASTERDOWN", "BUSY"})
+"""First words of errors after which nothing was done, and another attempt, perhaps elsewhere, can succeed."""
+
+_REFUSED: Final = {
+    "OOM": "the server is full: raise its maxmemory, or end sessions",
+    "MISCONF": "the server can't save to its disk, and takes no writes until it can",
+    "NOREPLICAS": "too few replicas follow the server, and it takes no writes until they do",
+    "NOAUTH": "the server wants a password: put it into the URL",
+    "WRONGPASS": "the server refuses the user or the password in the URL",
+    "NOPERM": "the server's access rules forbid this user what Sojourn needs",
+}
+"""First words of errors that do not pass by themselves within a request, and the remedy."""
+
+_FIRST_PAUSE: Final = 0.005
+_LONGEST_PAUSE: Final = 0.1
+
+
+def slot_of(tag: str) -> int:
+    """The slot of keys with this hash tag."""
+    return crc_hqx(tag.encode(), 0) % SLOTS
+
+
+class Request(Struct, frozen=True, gc=False):
+    """What is asked of a server."""
+
+    arguments: tuple[Any, ...]
+    slot: int
+    """Of its keys: it says which node of a cluster is asked."""
+    reads: bool = False
+    """Whether it changes nothing, and can be asked again without a thought."""
+
+
+class Topology(Protocol):
+    """Where servers are found."""
+
+    async def find(self, slot: int, until: float) -> Address:
+        """The server that has this slot. Raises `NotSent` if it can't be found out in time."""
+
+    def doubt(self, address: Address) -> None:
+        """This server can't be reached, or is not what it was: find out anew."""
+
+    def moved(self, slot: int, address: Address) -> None:
+        """A server says where the slot is now."""
+
+class One:
+    """A server that is named."""
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+
+    async def find(self, slot: int, until: float) -> Address:
+        return self._address
+
+    def doubt(self, address: Address) -> None:
+        """There is no other."""
+
+    def moved(self, slot: int, address: Address) -> None:
+        raise StoreUnavailable(
+            f"{self._address} is a node of a cluster: open the store with valkey+cluster://{self._address}"
+        )
+
+
+class Sentinels:
+    """The primary that Sentinels name."""
+
+    def __init__(self, sentinels: Sequence[Address], links: Links, service: str) -> None:
+        self._links = links
+        self._sentinels = list(sentinels)
+        self._service = service
+        self._primary: Address | None = None
+
+    async def find(self, slot: int, until: float) -> Address:
+        if self._primary is None:
+            self._primary = await self._asked(until)
+        return self._primary
+
+    def doubt(self, address: Address) -> None:
+        if address == self._primary:
+            self._primary = None
+
+    def moved(self, slot: int, address: Address) -> None:
+        """Sentinels watch no clusters."""
+
+    async def _asked(self, until: float) -> Address:
+        problem = "no Sentinel was asked"
+        for sentinel in list(self._sentinels):
+            share = (until - time.monotonic()) / 2  # a Sentinel that hangs must leave time for another
+            request = ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._service)
+            try:
+                (reply,) = await self._links.get(sentinel).exchange([request], time.monotonic() + share)
+            except (NotSent, NoReply) as error:
+                problem = str(error)
+            else:
+                if isinstance(reply, list):
+                    self._sentinels.sort(key=lambda one: one != sentinel)  # it is asked first next time
+                    return Address(reply[0].decode(), int(reply[1]))
+                problem = f"{sentinel}: it knows no service {self._service!r} ({reply})"
+        raise NotSent(f"no Sentinel says which server is the primary of {self._service!r}: {problem}")
+
+
+class Cluster:
+    """The node of a cluster that has the slot."""
+
+    def __init__(self, seeds: Sequence[Address], links: Links) -> None:
+        self._known = list(seeds)
+        self._links = links
+        self._owners: dict[int, Address] = {}
+        self._stale = True
+
+    async def find(self, slot: int, until: float) -> Address:
+        if self._stale:
+            await self._look(until)
+        try:
+            return self._owners[slot]
+        except KeyError:
+            self._stale = True
+            raise NotSent(f"no node of the cluster has slot {slot}") from None
+
+    def doubt(self, address: Address) -> None:
+        self._stale = True
+        self._known.sort(key=lambda known: known == address)  # it is asked last
+
+    def moved(self, slot: int, address: Address) -> None:
+        self._owners[slot] = address
+        if address not in self._known:
+            self._known.append(address)
+
+    async def _look(self, until: float) -> None:
+        """Ask a node who has which slot."""
+        problem = ""
+        for node in list(self._known):
+            share = (until - time.monotonic()) / 2
+            try:
+                (reply,) = await self._links.get(node).exchange([("CLUSTER", "SLOTS")], time.monotonic() + share)
+            except (NotSent, NoReply) as error:
+                problem = str(error)
+                continue
+            if isinstance(reply, ReplyError):
+                problem = f"{node}: {reply}"
+                continue
+            self._owners = dict(_owners(reply, node))
+            self._known = list(dict.fromkeys([*self._owners.values(), *self._known]))
+            self._stale = False
+            return
+        raise NotSent(f"no node of the cluster answers: {problem}")
+
+
+def _owners(reply: Iterable[Any], asked: Address) -> Iterator[tuple[int, Address]]:
+    """Who has which slot, by the reply to CLUSTER SLOTS. A node without a host is the one that was asked."""
+    for first, last, (host, port, *_), *_ in reply:
+        owner = Address(host.decode() if host else asked.host, port)
+        for slot in range(first, last + 1):
+            yield slot, owner
+
+
+class Links:
+    """The links of a store: one to each server, and one more to those that are asked apart."""
+
+    def __init__(self, make: Callable[[Address], Link]) -> None:
+        self._make = make
+        self._open: dict[tuple[Address, bool], Link] = {}
+
+    def get(self, address: Address, *, apart: bool = False) -> Link:
+        """The link to a server."""
+        try:
+            return self._open[address, apart]
+        except KeyError:
+            return self._open.setdefault((address, apart), self._make(address))
+
+    def close(self) -> None:
+        """Close them all."""
+        for link in list(self._open.values()):
+            link.close()
+
+
+class Servers:
+    """Requests to where they belong, and replies back."""
+
+    def __init__(
+        self, topology: Topology, links: Links, scripts: Mapping[str, Script], sleep: Callable[[float], Awaitable[None]]
+    ) -> None:
+        self._topology = topology
+        self._links = links
+        self._sleep = sleep
+        self._load = [("SCRIPT", "LOAD", script.text) for script in scripts.values()]
+
+    async def ask(self, requests: Sequence[Request], until: float, *, apart: bool = False) -> list[Reply]:
+        """The replies, in order. An error that this module knows no answer to is returned as a reply. ``apart``: over
+        connections of their own, as these requests will keep a connection waiting."""
+        replies: list[Reply] = []
+        pause, problem = 0.0, ""
+        while len(replies) < len(requests):
+            if pause:
+                if time.monotonic() + pause > until:
+                    raise StoreUnavailable(f"{problem}: nothing was written")
+                await self._sleep(pause)
+            pause = min(2 * pause or _FIRST_PAUSE, _LONGEST_PAUSE)
+            rest = requests[len(replies) :]
+            try:
+                problem = await self._go_on(rest, replies, until, apart)
+            except NotSent as error:
+                problem = str(error)
+            except NoReply as error:
+                if not all(request.reads for request in rest):
+                    raise OutcomeUnknown(f"{error}: the write may have been made, or not") from error
+                problem = str(error)
+            if problem in ("", "NOSCRIPT", "MOVED"):
+                pause = 0.0
+        return replies
+
+    async def _go_on(self, requests: Sequence[Request], replies: list[Reply], until: float, apart: bool) -> str:
+        """Ask the first server what it can answer of these, and add the replies up to the first that it declined. Why
+        it declined; empty if it did not."""
+        address = await self._topology.find(requests[0].slot, until)
+        count = 1
+        while count < len(requests) and (
+            requests[count].slot == requests[0].slot
+            or await self._topology.find(requests[count].slot, until) == address
+        ):
+            count += 1
+        link = self._links.get(address, apart=apart)
+        try:
+            found = await link.exchange([request.arguments for request in requests[:count]], until)
+        except (NotSent, NoReply):
+            self._topology.doubt(address)
+            raise
+        for request, reply in zip(requests, found, strict=False):
+            if isinstance(reply, ReplyError):
+                word = str(reply).split(" ", 1)[0]
+                if word in _REFUSED:
+                    raise StoreUnavailable(f"{address}: {_REFUSED[word]} ({reply}). Nothing was written")
+                if word in _DECLINED:
+                    return await self._declined(word, str(reply), request, link, replies, until)
+            replies.append(reply)
+        return ""
+
+    async def _declined(
+        self, word: str, message: str, request: Request, link: Link, replies: list[Reply], until: float
+    ) -> str:
+        """Do what helps against a refusal; why it declined, if another attempt is needed."""
+        if word == "NOSCRIPT":
+            await link.exchange(self._load, until)
+            return "NOSCRIPT"
+        if word == "MOVED":
+            self._topology.moved(int(message.split()[1]), _address(message, link.address))
+            return "MOVED"
+        if word == "ASK":  # the slot is moving there, and this key has arrived already
+            there = self._links.get(_address(message, link.address))
+            replies.append((await there.exchange([("ASKING",), request.arguments], until))[1])
+            return ""
+        if word in ("READONLY", "MASTERDOWN", "CLUSTERDOWN"):
+            self._topology.doubt(link.address)
+            link.drop()
+        return f"{link.address}: {message}"
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._links.close()
+
+
+def _address(message: str, asked: Address) -> Address:
+    """Where a MOVED or an ASK points to. Without a host it is the one that was asked."""
+    host, _, port = message.split()[2].rpartition(":")
+    return Address(host or asked.host, int(port))

@@ -1,0 +1,216 @@
+"""The keys of a store in Valkey or Redis, and how they are reached.
+
+A *shard* is a hash tag. All that belongs to a session lies in its shard, so that one script can change it in one step:
+
+    PREFIX{TAG}:HANDLE       the record (valkey_blob.py)
+    PREFIX{TAG}:epoch        a number: records of an older one are dead; and the name of this life of the store
+    PREFIX{TAG}:log          a stream of facts
+    PREFIX{TAG}:count        how many records there are
+    PREFIX{TAG}:due          the seconds that have a bucket (valkey_deadlines.py)
+    PREFIX{TAG}:due:SECOND   a bucket: handles whose deadline is to be looked at then
+    PREFIX{TAG}:user:USER    the sessions of a user (valkey_users.py); a user's shard is not that of the sessions
+
+On a server of its own there is one shard, and in a cluster there are many, spread evenly over the slots.
+
+The name of this life is random. A process that finds another one than it knew, or none, knows that the server lost
+what it held: it says so once, in the log and to the request that found it, and goes on.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from os import urandom
+from typing import Any, Final
+from zlib import crc32
+
+from msgspec import Struct
+
+from ..errors import DamagedRecord, OutcomeUnknown, StoreUnavailable
+from ..record import Record
+from .statements import read_scripts
+from .valkey_blob import unseal
+from .valkey_link import Reply, ReplyError
+from .valkey_servers import SLOTS, Request, Servers, slot_of
+
+__all__ = ["SCRIPTS", "Shard", "Space", "plain"]
+
+log = logging.getLogger("sojourn")
+
+SCRIPTS: Final = read_scripts("valkey_scripts")
+_STEP: Final = 200  # records in one request
+_RESERVE: Final = 0.05  # seconds of the deadline that are left for the reply to a WAIT
+
+
+class Shard(Struct, frozen=True):
+    """A hash tag, its slot, and the keys that there are once a shard."""
+
+    number: int
+    slot: int
+    root: str
+    epoch: str
+    log: str
+    count: str
+    due: str
+
+    def record(self, handle: str) -> str:
+        """The key of a record."""
+        return self.root + handle
+
+    def bucket(self, second: int) -> str:
+        """The key of a bucket of deadlines."""
+        return f"{self.due}:{second}"
+
+
+class Space:
+    """Where records lie on the servers of a store."""
+
+    def __init__(
+        self,
+        servers: Servers,
+        *,
+        prefix: str = "sojourn",
+        shards: int = 1,
+        deadline: float = 1.0,
+        replicas: int = 0,
+        own_clock: bool = True,
+    ) -> None:
+        self._servers = servers
+        self._prefix = prefix
+        self._deadline = deadline
+        self._replicas = replicas
+        self._own_clock = own_clock
+        self._closed = False
+        self._lives: dict[int, bytes] = {}
+        self.shards = tuple(_shard(prefix, number, tag) for number, tag in enumerate(_tags(prefix, shards)))
+        self.name = urandom(8)
+        """Of the life that begins if this store is the first to write."""
+
+    # --- Where --------------------------------------------------------------------------------------------------------
+
+    def shard_of(self, handle: str) -> Shard:
+        """The shard of a session."""
+        shards = self.shards
+        return shards[0] if len(shards) == 1 else shards[crc32(handle.encode()) % len(shards)]
+
+    def by_shard(self, handles: Sequence[str]) -> list[tuple[Shard, list[str]]]:
+        """Handles by their shards."""
+        if len(self.shards) == 1:
+            return [(self.shards[0], list(handles))]
+        found: dict[int, list[str]] = {}
+        for handle in handles:
+            found.setdefault(self.shard_of(handle).number, []).append(handle)
+        return [(self.shards[number], members) for number, members in sorted(found.items())]
+
+    def user_key(self, user_id: str) -> tuple[str, int]:
+        """The key of a user's sessions, and its slot."""
+        name = user_id.encode()
+        shard = self.shards[crc32(name) % len(self.shards)]
+        return f"{shard.root}user:{user_id}", shard.slot
+
+    # --- Asking -------------------------------------------------------------------------------------------------------
+
+    def clock(self, now: float) -> str:
+        """What scripts are told of the time: nothing, as the server's own clock counts, unless tests set it."""
+        return "" if self._own_clock else repr(now)
+
+    def script(self, name: str, slot: int, keys: Sequence[str], *values: Any) -> Request:
+        """The request that runs a script."""
+        return Request(("EVALSHA", SCRIPTS[name].digest, len(keys), *keys, *values), slot)
+
+    async def ask(self, *requests: Request) -> list[Reply]:
+        """The replies, within the deadline."""
+        if self._closed:
+            raise StoreUnavailable("the store was closed")
+        return await self._servers.ask(requests, time.monotonic() + self._deadline)
+
+    async def write(self, *requests: Request) -> list[Reply]:
+        """As `ask`, and acknowledged by so many replicas as the store promises."""
+        if not self._replicas:
+            return await self.ask(*requests)
+        if self._closed:
+            raise StoreUnavailable("the store was closed")
+        slot = requests[-1].slot
+        patience = max(int((self._deadline - _RESERVE) * 1000), 1)
+        wait = Request(("WAIT", self._replicas, patience), slot)
+        replies = await self._servers.ask((*requests, wait), time.monotonic() + self._deadline, apart=True)
+        acknowledged = replies.pop()
+        if not isinstance(acknowledged, int) or acknowledged < self._replicas:
+            raise OutcomeUnknown(
+                f"the primary has the write, and {acknowledged} of {self._replicas} replicas acknowledged it in time: "
+                "it may be lost if the primary is"
+            )
+        return replies
+
+    async def confirm(self, shard: Shard) -> None:
+        """Have the replicas acknowledge what was written earlier, by whomever: a write that changes nothing, and a wait
+        for it."""
+        if self._replicas:
+            await self.write(Request(("INCRBY", shard.count, 0), shard.slot))
+
+    async def records(self, handles: Sequence[str]) -> dict[str, Record]:
+        """The records of those of these sessions that there are, and that nothing ended at once with all others. One
+        that fails its check is left out, so that it does not hide the others, and logged."""
+        found: dict[str, Record] = {}
+        for shard, members in self.by_shard(handles):
+            for at in range(0, len(members), _STEP):
+                step = members[at : at + _STEP]
+                requests = [Request(("GET", shard.record(handle)), shard.slot, reads=True) for handle in step]
+                epoch, *blobs = await self.ask(Request(("GET", shard.epoch), shard.slot, reads=True), *requests)
+                now = self.epoch(shard, plain(shard.root, epoch))
+                for handle, blob in zip(step, blobs, strict=True):
+                    try:
+                        if plain(handle, blob) is not None and (whole := unseal(handle, blob))[1] == now:
+                            found[handle] = whole[0]
+                    except DamagedRecord as error:
+                        log.error("%s", error)  # noqa: TRY400 - the traceback would say nothing more
+        return found
+
+    def close(self) -> None:
+        """Close all connections. Any other use afterwards raises `StoreUnavailable`."""
+        self._closed = True
+        self._servers.close()
+
+    # --- What replies mean --------------------------------------------------------------------------------------------
+
+    def epoch(self, shard: Shard, found: Reply) -> int | None:
+        """The number in an epoch key; None where nothing was ever written. Raises `StoreUnavailable` when the server has
+        lost what it held since this process last looked."""
+        life = b"" if found is None else found[4:]
+        known = self._lives.get(shard.number)
+        if life != known:
+            if life:
+                self._lives[shard.number] = life
+            else:
+                self._lives.pop(shard.number, None)
+            if known is not None:
+                log.error("the server of the sessions in %s lost what it held: they are gone", shard.root)
+                raise StoreUnavailable("the server lost the sessions it held: this was noticed now, and is in the log")
+        return None if found is None else int.from_bytes(found[:4], "big")
+
+
+def plain(handle: str, reply: Reply) -> Reply:
+    """The reply, if it is no error. `DamagedRecord` if what lies under the key of this record is no record at all."""
+    if isinstance(reply, ReplyError):
+        if "WRONGTYPE" in str(reply):
+            raise DamagedRecord(handle, "something else lies under its key")
+        raise StoreUnavailable(f"the server refused: {reply}")
+    return reply
+
+
+def _shard(prefix: str, number: int, tag: str) -> Shard:
+    root = f"{prefix}{{{tag}}}:"
+    return Shard(number, slot_of(tag), root, f"{root}epoch", f"{root}log", f"{root}count", f"{root}due")
+
+
+def _tags(prefix: str, count: int) -> list[str]:
+    """Hash tags whose slots are spread evenly, the same for everybody who opens the store."""
+    if count == 1:
+        return ["0"]
+    tags: dict[int, str] = {}
+    for number in range(SLOTS * 100):
+        tags.setdefault(slot_of(str(number)) * count // SLOTS, str(number))
+        if len(tags) == count:
+            break
+    return [tags[part] for part in sorted(tags)]

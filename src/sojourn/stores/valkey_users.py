@@ -1,0 +1,114 @@
+"""The sessions of each user in Valkey or Redis.
+
+A user's key is a sorted set: handles by the time of their sign-in, and the user's epoch under the empty name. It lies in
+another slot than the sessions, so it can't change in one step with them. What keeps it right:
+
+- A session is entered *before* it becomes its user's. So an entry may name one that never did, or that ended: whoever
+  reads the entries looks at the records as well, and drops old entries without one.
+- A session that has become its user's asks whether it may *stay*. If all sessions of the user ended meanwhile (the epoch
+  went up), or it was evicted (its time is negative), it ends itself: nobody has its secret yet.
+- The key is kept at least as long as any session in it can live.
+
+On one server the three steps travel together and cost one round trip; in a cluster they are three.
+"""
+
+from __future__ import annotations
+
+from math import isinf
+from typing import Final
+
+from msgspec import Struct
+
+from ..policy import is_over
+from ..record import Cap, Record
+from .valkey_deadlines import ROOM
+from .valkey_servers import Request
+from .valkey_space import Space, plain
+
+__all__ = ["Entry", "Users"]
+
+IN_FLIGHT: Final = 60.0
+"""Seconds after its sign-in in which a session that was entered may still come to be."""
+
+
+class Entry(Struct):
+    """What there was when a session was entered among those of its user."""
+
+    epoch: bytes
+    before: dict[str, float]
+    """Who was entered before it: handles, with the times of their sign-in (negative: being evicted)."""
+
+
+class Users:
+    """Who is whose."""
+
+    def __init__(self, space: Space) -> None:
+        self._space = space
+
+    def enlist(self, record: Record, now: float) -> Request:
+        """The request that enters a session."""
+        key, slot = self._space.user_key(record.user_id or "")
+        left = record.ends_at - now + ROOM
+        kept = "" if isinf(left) or left > 1e9 else str(max(int(left * 1000), 1))
+        return self._space.script("enlist", slot, (key,), record.handle, repr(record.authenticated_at), kept)
+
+    def settle(self, record: Record) -> Request:
+        """The request that asks whether a session may stay."""
+        key, slot = self._space.user_key(record.user_id or "")
+        return self._space.script("settle", slot, (key,), record.handle)
+
+    @staticmethod
+    def entry(reply: list[bytes | list[bytes]]) -> Entry:
+        """What the reply to `enlist` says."""
+        epoch, pairs = reply
+        entered = dict(zip(pairs[::2], map(float, pairs[1::2]), strict=True))
+        return Entry(epoch, {handle.decode(): at for handle, at in entered.items() if handle})
+
+    @staticmethod
+    def may_stay(entry: Entry, reply: list[bytes | None]) -> str | None:
+        """Why a session may not stay ("revoked", "evicted"); None: it may."""
+        epoch, entered_at = reply
+        if epoch != entry.epoch:
+            return "revoked"
+        return "evicted" if entered_at is None or float(entered_at) < 0 else None
+
+    async def places(self, record: Record, entry: Entry, now: float) -> dict[str, float]:
+        """Who takes a place under the user's cap: live sessions, and those that are just being made, with the times of
+        their sign-in. Entries without either are dropped."""
+        known = {handle: at for handle, at in entry.before.items() if handle != record.handle}
+        found = await self._space.records(list(known))
+        taken, stale = {}, []
+        for handle, at in known.items():
+            held = found.get(handle)
+            if held is not None and held.user_id == record.user_id and not is_over(held, now):
+                taken[handle] = held.authenticated_at if at >= 0 else at
+            elif now - abs(at) < IN_FLIGHT and (held is None or held.user_id != record.user_id):
+                taken[handle] = at
+            else:
+                stale.append(handle)
+        await self.forget(record.user_id or "", stale)
+        return {handle: at for handle, at in taken.items() if at >= 0}
+
+    async def mark(self, user_id: str, leaving: dict[str, float]) -> None:
+        """Note that these are being evicted, so that one which is only being made finds that it may not stay."""
+        key, slot = self._space.user_key(user_id)
+        pairs = [part for handle, at in leaving.items() for part in (repr(-abs(at) or -1.0), handle)]
+        await self._space.ask(Request(("ZADD", key, "XX", *pairs), slot))
+
+    async def forget(self, user_id: str, handles: list[str]) -> None:
+        """Drop entries."""
+        if handles:
+            key, slot = self._space.user_key(user_id)
+            await self._space.ask(Request(("ZREM", key, *handles), slot))
+
+    async def muster(self, user_id: str) -> list[str]:
+        """The handles of a user whose sessions are all to end: from now on none that is only being made may stay."""
+        key, slot = self._space.user_key(user_id)
+        (reply,) = await self._space.write(self._space.script("muster", slot, (key,)))
+        return [handle.decode() for handle in plain("", reply) if handle]
+
+    async def handles(self, user_id: str) -> list[str]:
+        """The handles entered for a user."""
+        key, slot = self._space.user_key(user_id)
+        (reply,) = await self._space.ask(Request(("ZRANGE", key, 0, -1), slot, reads=True))
+        return [handle.decode() for handle in plain("", reply) if handle]
