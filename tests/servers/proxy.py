@@ -35,11 +35,12 @@ _RESET: Final = struct.pack("ii", 1, 0)  # linger for no time: closing sends a r
 class _Cut:
     """A reset that is due: on the first connection that sends a request with these bytes in it."""
 
-    def __init__(self, kind: str, request: bytes, after: int, times: int) -> None:
+    def __init__(self, kind: str, request: bytes, after: int, times: int, skip: int) -> None:
         self.kind = kind
         self.request = request
         self.after = after
         self.times = times
+        self.skip = skip
 
 
 class _Link:
@@ -61,6 +62,9 @@ class _Link:
     def passes_request(self, chunk: bytes) -> bool:
         cut = self.proxy.due
         if cut is not None and cut.request in chunk:
+            cut.skip -= 1
+            if cut.skip >= 0:
+                return True
             cut.times -= 1
             self.proxy.cuts += 1
             if cut.times == 0:
@@ -109,12 +113,13 @@ class Proxy:
     def swallow(self) -> None:
         self._call(self._swallow)
 
-    def cut_reply(self, after: int = 0, *, request: bytes = b"", times: int = 1) -> None:
-        """After so many bytes of what comes back once a request with these bytes in it was sent."""
-        self.due = _Cut("reply", request, after, times)
+    def cut_reply(self, after: int = 0, *, request: bytes = b"", times: int = 1, skip: int = 0) -> None:
+        """After so many bytes of what comes back once a request with these bytes in it was sent; the first `skip` such
+        requests are answered."""
+        self.due = _Cut("reply", request, after, times, skip)
 
-    def cut_request(self, *, request: bytes = b"", times: int = 1) -> None:
-        self.due = _Cut("request", request, 0, times)
+    def cut_request(self, *, request: bytes = b"", times: int = 1, skip: int = 0) -> None:
+        self.due = _Cut("request", request, 0, times, skip)
 
     def reset(self) -> None:
         self._call(self._reset)
