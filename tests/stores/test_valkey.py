@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from servers.valkey import Cluster, Valkey, fresh_prefix
 
+from servers.valkey import Cluster, Valkey, fresh_prefix
 from sojourn import open_store
 from sojourn.store import Store, World
 from sojourn.testing import DurableStoreContract

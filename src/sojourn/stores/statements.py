@@ -1,5 +1,5 @@
-"""SQL and Lua by name: the statements of a store stand in a ``.sql`` file beside it, each under ``-- name: ...``, and its
-scripts in ``.lua`` files."""
+"""SQL and Lua by name: the statements of a store stand in a ``.sql`` file beside it, each under ``-- name: ...``, and
+its scripts in ``.lua`` files."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ class ValkeyStore:
         epoch, blob = await space.ask(
             Request(("GET", shard.epoch), shard.slot, True), Request(("GET", shard.root + handle), shard.slot, True)
         )
-        return self._found(shard, handle, epoch, blob)
+        return await self._found(shard, handle, epoch, blob)
 
     async def create(self, record: Record, now: float, cap: Cap = NO_CAP) -> Committed | Refused:
         space = self._space
@@ -111,7 +111,8 @@ class ValkeyStore:
             keys = (*keys, shard.due, shard.bucket(second))
         request = space.script(
             "commit", shard.slot, keys, space.clock(now), base.version, base.generation, fence, seal(wanted),
-            repr(wanted.accessed_at), repr(wanted.leased_until), wanted.fence, ROOM, second, HISTORY, *map(_fact, facts),
+            repr(wanted.accessed_at), repr(wanted.leased_until), wanted.fence, ROOM, second, HISTORY,
+            *map(_fact, facts),
         )  # fmt: skip
         evicted: tuple[Change, ...] = ()
         if wanted.user_id is None or (wanted.user_id, wanted.authenticated_at) == (base.user_id, base.authenticated_at):
@@ -124,7 +125,7 @@ class ValkeyStore:
         if plain(handle, reply) == 1:
             return Committed(wanted, (*evicted, *facts))
         blob, epoch, moment = reply
-        current = self._found(shard, handle, epoch, blob)
+        current = await self._found(shard, handle, epoch, blob)
         answer = guard(current, base, wanted, float(moment), fence)
         if answer is None:
             raise DamagedRecord(handle, "its head and its body disagree")
@@ -147,9 +148,7 @@ class ValkeyStore:
         space = self._space
         shard = space.shard_of(handle)
         keys = (shard.record(handle), shard.epoch)
-        (reply,) = await space.write(
-            space.script("lease", shard.slot, keys, space.clock(now), generation, repr(hold))
-        )
+        (reply,) = await space.write(space.script("lease", shard.slot, keys, space.clock(now), generation, repr(hold)))
         answer, *blob = plain(handle, reply)
         if answer == b"damaged":
             raise DamagedRecord(handle, "the check of its head fails")
@@ -233,9 +232,9 @@ class ValkeyStore:
 
     # --- Parts --------------------------------------------------------------------------------------------------------
 
-    def _found(self, shard: Shard, handle: str, epoch: Any, blob: Any) -> Record | None:
+    async def _found(self, shard: Shard, handle: str, epoch: Any, blob: Any) -> Record | None:
         """The record that was found, if it is of this epoch."""
-        number = self._space.epoch(shard, plain(handle, epoch))
+        number = await self._space.epoch(shard, plain(handle, epoch))
         if plain(handle, blob) is None:
             return None
         record, of = unseal(handle, blob)
@@ -285,9 +284,7 @@ class ValkeyStore:
         held = (await self._space.records([record.handle])).get(record.handle)
         return held is not None and held.user_id == record.user_id
 
-    async def _end(
-        self, handles: Sequence[str], reason: EndReason, now: float, **matching: Any
-    ) -> tuple[Change, ...]:
+    async def _end(self, handles: Sequence[str], reason: EndReason, now: float, **matching: Any) -> tuple[Change, ...]:
         told = await self._deadlines.finish(handles, reason, now, **matching)
         await self._forget(told)
         return told
@@ -337,8 +334,8 @@ class ValkeyStore:
 
 
 def open_url(url: SplitResult, options: dict[str, str], config: SessionConfig, world: World) -> ValkeyStore:
-    """A store by its URL and options, which `sojourn.stores.valkey_url` lists. Nothing is connected yet: servers may come
-    later than those who use them."""
+    """A store by its URL and options, which `sojourn.stores.valkey_url` lists. Nothing is connected yet: servers may
+    come later than those who use them."""
     place = place_of(url, options, config)
     asynchronous = world == "async"
 
@@ -367,10 +364,10 @@ def open_url(url: SplitResult, options: dict[str, str], config: SessionConfig, w
     return ValkeyStore(space, world=world, durability=place.durability)
 
 
-# --- Facts in the log --------------------------------------------------------------------------------------------------
+# --- Facts in the log -------------------------------------------------------------------------------------------------
 
 _MASK: Final = (1 << 64) - 1
-_SEQUENCE: Final = 20  # bits of a position for the facts of one millisecond
+_SEQUENCE: Final = 12  # bits of a position for the facts of one microsecond; a script makes 500 at most
 
 
 def _fact(change: Change) -> bytes:
@@ -384,9 +381,9 @@ def _change(fact: bytes) -> Change:
 
 
 def _position(name: bytes) -> int:
-    """A stream's name of an entry, milliseconds and a number within them, as one number."""
-    milliseconds, number = name.split(b"-")
-    return int(milliseconds) << _SEQUENCE | int(number)
+    """A stream's name of an entry, microseconds and a number within them, as one number."""
+    microseconds, number = name.split(b"-")
+    return int(microseconds) << _SEQUENCE | int(number)
 
 
 def _after(position: int) -> str:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+import weakref
 from collections import deque
 from collections.abc import Sequence
 from typing import Any, Final
@@ -23,6 +24,8 @@ __all__ = ["TaskLink", "sleep"]
 
 _LOOK: Final = 0.02  # seconds between two looks whether somebody's time is up
 _MOST: Final = 10_000  # requests under way
+
+_links: weakref.WeakSet[TaskLink] = weakref.WeakSet()
 
 
 class _Place:
@@ -42,7 +45,7 @@ class _Connection(asyncio.Protocol):
     """One connection, shared by all tasks of an event loop."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
+        self.loop = loop
         self._reader = new_reader()
         self._queue: deque[_Place] = deque()
         self._unsent: list[bytes] = []
@@ -58,13 +61,13 @@ class _Connection(asyncio.Protocol):
             raise NotSent(self.lost)
         if len(self._queue) >= _MOST:
             raise NotSent(f"{_MOST} requests are under way, and the server is not answering as fast as they come")
-        future: asyncio.Future[list[Reply]] = self._loop.create_future()
-        self._queue.append(_Place(future, len(requests), until, self._loop.time()))
+        future: asyncio.Future[list[Reply]] = self.loop.create_future()
+        self._queue.append(_Place(future, len(requests), until, self.loop.time()))
         if not self._unsent:
-            self._loop.call_soon(self._send)  # together with what other tasks ask for until then
+            self.loop.call_soon(self._send)  # together with what other tasks ask for until then
         self._unsent.extend(map(pack, requests))
         if self._watch is None:
-            self._watch = self._loop.call_later(_LOOK, self._look)
+            self._watch = self.loop.call_later(_LOOK, self._look)
         return future
 
     def _send(self) -> None:
@@ -83,7 +86,7 @@ class _Connection(asyncio.Protocol):
                     self.give_up("the server did not answer in time")
                     return
         if self._queue:
-            self._watch = self._loop.call_later(_LOOK, self._look)
+            self._watch = self.loop.call_later(_LOOK, self._look)
 
     def give_up(self, reason: str) -> None:
         """Close, and tell all who wait."""
@@ -107,7 +110,7 @@ class _Connection(asyncio.Protocol):
         transport.set_write_buffer_limits(high=1 << 62)  # `_MOST` and the deadlines are the limit
 
     def data_received(self, data: bytes) -> None:
-        self._heard_at = self._loop.time()
+        self._heard_at = self.loop.time()
         reader, queue = self._reader, self._queue
         reader.feed(data)
         try:
@@ -135,12 +138,11 @@ class TaskLink:
         self._closed = False
         self._connection: _Connection | None = None
         self._connecting: asyncio.Task[_Connection] | None = None
-        self._home: tuple[int, asyncio.AbstractEventLoop] | None = None
+        _links.add(self)
 
     async def exchange(self, requests: Sequence[tuple[Any, ...]], until: float) -> list[Reply]:
         connection = self._connection
-        home = self._home
-        if connection is None or connection.lost is not None or home is None or not _is_here(home):
+        if connection is None or connection.lost is not None or connection.loop is not asyncio.get_running_loop():
             connection = await self._connect(until)
         try:
             return await connection.ask(requests, until)
@@ -149,24 +151,23 @@ class TaskLink:
 
     def drop(self) -> None:
         connection, self._connection = self._connection, None
-        if connection is not None and self._home is not None and _is_here(self._home):
+        if connection is not None and not connection.loop.is_closed():
             connection.give_up("the connection was dropped")
 
     def close(self) -> None:
         self._closed = True
-        if self._connection is not None and self._home is not None and not self._home[1].is_closed():
-            self._connection.give_up("the store was closed")
-        self._connection = None
+        self.drop()
+
+    def forked(self) -> None:
+        """In the child of a fork: the connection is the parent's."""
+        self._connection = self._connecting = None
 
     async def _connect(self, until: float) -> _Connection:
         """The connection, made by one task for all who need it."""
         if self._closed:
             raise NotSent("the store was closed")
         loop = asyncio.get_running_loop()
-        if self._home is None or not _is_here(self._home):
-            self._home = (os.getpid(), loop)  # what was made in another loop, or before a fork, is not ours to use
-            self._connecting = None
-        if self._connecting is None or self._connecting.done():
+        if self._connecting is None or self._connecting.done() or self._connecting.get_loop() is not loop:
             self._connecting = loop.create_task(self._dial(until), name="sojourn-connect")
             self._connecting.add_done_callback(_look_at)  # those who waited may all have gone meanwhile
         connecting = self._connecting
@@ -213,6 +214,9 @@ def _look_at(connecting: asyncio.Task[_Connection]) -> None:
         connecting.exception()
 
 
-def _is_here(home: tuple[int, asyncio.AbstractEventLoop]) -> bool:
-    """Whether a connection of that process and event loop can be used here."""
-    return home[0] == os.getpid() and home[1] is asyncio.get_running_loop()
+def _after_fork() -> None:
+    for link in list(_links):
+        link.forked()
+
+
+os.register_at_fork(after_in_child=_after_fork)

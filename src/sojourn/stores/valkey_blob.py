@@ -113,7 +113,7 @@ def unseal(handle: str, blob: bytes) -> tuple[Record, int]:
     not know, or is another session's."""
     if not isinstance(blob, bytes) or len(blob) <= HEAD or blob[0] != _FORMAT:
         raise DamagedRecord(handle, "it is of an unknown format")
-    _, crc, accessed_at, leased_until, fence, epoch, check, version, generation, idle_for, ends_at, length = (
+    _, crc, accessed_at, leased_until, fence, epoch, check, version, generation, _, ends_at, length = (
         _whole.unpack_from(blob)
     )
     if crc32(memoryview(blob)[_CHECKED_FROM:], crc32(handle.encode())) != crc:

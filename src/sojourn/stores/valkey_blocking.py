@@ -49,7 +49,7 @@ class _Connection:
                 received = connection.recv_into(buffer)
                 if not received:
                     raise ConnectionError("the server closed the connection")
-                reader.feed(buffer, 0, received)
+                reader.feed(buffer, 0, received)  # type: ignore[arg-type]  # it takes any buffer
                 self.used_at = now = time.monotonic()
                 if now >= until:
                     raise TimeoutError("the time was up")

@@ -64,9 +64,7 @@ class Deadlines:
             for at in range(0, len(members), _STEP):
                 step = list(dict.fromkeys(members[at : at + _STEP]))
                 keys = (shard.epoch, shard.log, shard.count, *map(shard.record, step))
-                request = space.script(
-                    "finish", shard.slot, keys, space.clock(now), reason, HISTORY, *matching, since
-                )
+                request = space.script("finish", shard.slot, keys, space.clock(now), reason, HISTORY, *matching, since)
                 (answers,) = await space.write(request)
                 for handle, answer in zip(step, plain(step[0], answers), strict=True):
                     if isinstance(answer, list):
@@ -87,9 +85,12 @@ class Deadlines:
                     break
                 living: dict[str, float] = {}
                 told += await self.finish(handles, "expired", now, only_dead=True, living=living)
-                await self._rebook(shard, second, handles, {
-                    handle: second_of(max(deadline, moment + 1), moment) for handle, deadline in living.items()
-                })
+                await self._rebook(
+                    shard,
+                    second,
+                    handles,
+                    {handle: second_of(max(deadline, moment + 1), moment) for handle, deadline in living.items()},
+                )
                 if second < moment - ROOM:
                     await self._recount(shard)  # the server has collected some by itself, and did not count
         return told
@@ -135,9 +136,7 @@ class Deadlines:
         if not plain("", seconds):
             return None, [], moment
         second = int(seconds[0])
-        (handles,) = await space.ask(
-            Request(("LRANGE", shard.bucket(second), 0, limit - 1), shard.slot, reads=True)
-        )
+        (handles,) = await space.ask(Request(("LRANGE", shard.bucket(second), 0, limit - 1), shard.slot, reads=True))
         return second, [handle.decode() for handle in plain("", handles)], moment
 
     async def _rebook(self, shard: Shard, second: int, handles: Sequence[str], later: dict[str, int]) -> None:
@@ -168,4 +167,3 @@ class Deadlines:
                 answers = await self._space.ask(*requests)
                 there |= {handle for handle, answer in zip(handles, answers, strict=True) if answer}
         await self._space.ask(Request(("SET", shard.count, len(there)), shard.slot))
-

@@ -23,7 +23,9 @@ __all__ = ["Cluster", "Links", "One", "Request", "Sentinels", "Servers", "Topolo
 
 SLOTS: Final = 16384
 
-_DECLINED: Final = frozenset({"NOSCRIPT", "MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "READONLY", "LOADING", "MASTERDOWN", "BUSY"})
+_DECLINED: Final = frozenset(
+    {"NOSCRIPT", "MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "READONLY", "LOADING", "MASTERDOWN", "BUSY"}
+)
 """First words of errors after which nothing was done, and another attempt, perhaps elsewhere, can succeed."""
 
 _REFUSED: Final = {
@@ -35,6 +37,9 @@ _REFUSED: Final = {
     "NOPERM": "the server's access rules forbid this user what Sojourn needs",
 }
 """First words of errors that do not pass by themselves within a request, and the remedy."""
+
+_AT_ONCE: Final = ("", "NOSCRIPT", "MOVED")
+"""Reasons after which the next attempt need not wait."""
 
 _FIRST_PAUSE: Final = 0.005
 _LONGEST_PAUSE: Final = 0.1
@@ -58,8 +63,11 @@ class Request(Struct, frozen=True, gc=False):
 class Topology(Protocol):
     """Where servers are found."""
 
+    def known(self, slot: int) -> Address | None:
+        """The server that has this slot, if that is known."""
+
     async def find(self, slot: int, until: float) -> Address:
-        """The server that has this slot. Raises `NotSent` if it can't be found out in time."""
+        """Find out which server that is. Raises `NotSent` if that can't be done in time."""
 
     def doubt(self, address: Address) -> None:
         """This server can't be reached, or is not what it was: find out anew."""
@@ -67,11 +75,15 @@ class Topology(Protocol):
     def moved(self, slot: int, address: Address) -> None:
         """A server says where the slot is now."""
 
+
 class One:
     """A server that is named."""
 
     def __init__(self, address: Address) -> None:
         self._address = address
+
+    def known(self, slot: int) -> Address:
+        return self._address
 
     async def find(self, slot: int, until: float) -> Address:
         return self._address
@@ -94,9 +106,11 @@ class Sentinels:
         self._service = service
         self._primary: Address | None = None
 
+    def known(self, slot: int) -> Address | None:
+        return self._primary
+
     async def find(self, slot: int, until: float) -> Address:
-        if self._primary is None:
-            self._primary = await self._asked(until)
+        self._primary = await self._asked(until)
         return self._primary
 
     def doubt(self, address: Address) -> None:
@@ -132,9 +146,11 @@ class Cluster:
         self._owners: dict[int, Address] = {}
         self._stale = True
 
+    def known(self, slot: int) -> Address | None:
+        return None if self._stale else self._owners.get(slot)
+
     async def find(self, slot: int, until: float) -> Address:
-        if self._stale:
-            await self._look(until)
+        await self._look(until)
         try:
             return self._owners[slot]
         except KeyError:
@@ -213,14 +229,9 @@ class Servers:
         """The replies, in order. An error that this module knows no answer to is returned as a reply. ``apart``: over
         connections of their own, as these requests will keep a connection waiting."""
         replies: list[Reply] = []
-        pause, problem = 0.0, ""
-        while len(replies) < len(requests):
-            if pause:
-                if time.monotonic() + pause > until:
-                    raise StoreUnavailable(f"{problem}: nothing was written")
-                await self._sleep(pause)
-            pause = min(2 * pause or _FIRST_PAUSE, _LONGEST_PAUSE)
-            rest = requests[len(replies) :]
+        pause = 0.0
+        while True:
+            rest = requests[len(replies) :] if replies else requests
             try:
                 problem = await self._go_on(rest, replies, until, apart)
             except NotSent as error:
@@ -229,18 +240,24 @@ class Servers:
                 if not all(request.reads for request in rest):
                     raise OutcomeUnknown(f"{error}: the write may have been made, or not") from error
                 problem = str(error)
-            if problem in ("", "NOSCRIPT", "MOVED"):
+            if len(replies) == len(requests):
+                return replies
+            if problem in _AT_ONCE:
                 pause = 0.0
-        return replies
+            else:
+                pause = min(2 * pause or _FIRST_PAUSE, _LONGEST_PAUSE)
+                if time.monotonic() + pause > until:
+                    raise StoreUnavailable(f"{problem}: nothing was written")
+                await self._sleep(pause)
 
     async def _go_on(self, requests: Sequence[Request], replies: list[Reply], until: float, apart: bool) -> str:
         """Ask the first server what it can answer of these, and add the replies up to the first that it declined. Why
         it declined; empty if it did not."""
-        address = await self._topology.find(requests[0].slot, until)
+        slot = requests[0].slot
+        address = self._topology.known(slot) or await self._topology.find(slot, until)
         count = 1
         while count < len(requests) and (
-            requests[count].slot == requests[0].slot
-            or await self._topology.find(requests[count].slot, until) == address
+            requests[count].slot == slot or self._topology.known(requests[count].slot) == address
         ):
             count += 1
         link = self._links.get(address, apart=apart)
@@ -249,6 +266,9 @@ class Servers:
         except (NotSent, NoReply):
             self._topology.doubt(address)
             raise
+        if ReplyError not in map(type, found):
+            replies += found
+            return ""
         for request, reply in zip(requests, found, strict=False):
             if isinstance(reply, ReplyError):
                 word = str(reply).split(" ", 1)[0]

@@ -158,7 +158,7 @@ class Space:
                 step = members[at : at + _STEP]
                 requests = [Request(("GET", shard.record(handle)), shard.slot, reads=True) for handle in step]
                 epoch, *blobs = await self.ask(Request(("GET", shard.epoch), shard.slot, reads=True), *requests)
-                now = self.epoch(shard, plain(shard.root, epoch))
+                now = await self.epoch(shard, plain(shard.root, epoch))
                 for handle, blob in zip(step, blobs, strict=True):
                     try:
                         if plain(handle, blob) is not None and (whole := unseal(handle, blob))[1] == now:
@@ -174,20 +174,32 @@ class Space:
 
     # --- What replies mean --------------------------------------------------------------------------------------------
 
-    def epoch(self, shard: Shard, found: Reply) -> int | None:
-        """The number in an epoch key; None where nothing was ever written. Raises `StoreUnavailable` when the server has
-        lost what it held since this process last looked."""
-        life = b"" if found is None else found[4:]
-        known = self._lives.get(shard.number)
-        if life != known:
-            if life:
-                self._lives[shard.number] = life
-            else:
-                self._lives.pop(shard.number, None)
-            if known is not None:
-                log.error("the server of the sessions in %s lost what it held: they are gone", shard.root)
-                raise StoreUnavailable("the server lost the sessions it held: this was noticed now, and is in the log")
+    async def epoch(self, shard: Shard, found: Reply) -> int | None:
+        """The number in an epoch key; None where nothing was ever written. Raises `StoreUnavailable` when the server
+        has lost what it held since this process last looked."""
+        if self._life(found) != self._lives.get(shard.number):
+            await self._recognise(shard, self._life(found))
         return None if found is None else int.from_bytes(found[:4], "big")
+
+    async def _recognise(self, shard: Shard, life: bytes) -> None:
+        """The store is in another life than this process knew."""
+        known = self._lives.get(shard.number)
+        if known is not None:
+            (found,) = await self.ask(Request(("GET", shard.epoch), shard.slot, reads=True))
+            life = self._life(plain(shard.root, found))
+            if life == known:
+                return  # the reply was from before the life that somebody has learned of meanwhile
+        if life:
+            self._lives[shard.number] = life
+        else:
+            self._lives.pop(shard.number, None)
+        if known is not None:
+            log.error("the server of the sessions in %s lost what it held: they are gone", shard.root)
+            raise StoreUnavailable("the server lost the sessions it held: this was noticed now, and is in the log")
+
+    @staticmethod
+    def _life(found: Reply) -> bytes:
+        return b"" if found is None else bytes(found[4:])
 
 
 def plain(handle: str, reply: Reply) -> Reply:

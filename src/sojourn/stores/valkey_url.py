@@ -3,7 +3,7 @@
     valkey://[user[:password]@]host[:port][/database]        one server; also redis://
     valkeys://...                                            the same over TLS; also rediss://
     valkey+unix:///path/to/socket                            one server, by its socket; also redis+unix://
-    valkey+sentinel://host[:port],host[:port]/service[/db]   the primary that Sentinels name; +s for TLS: valkeys+sentinel
+    valkey+sentinel://host[:port],host[:port]/service[/db]   the primary that Sentinels name; valkeys+sentinel
     valkey+cluster://host[:port],host[:port]                 a cluster, by some of its nodes
 
 Options: ``prefix`` of all keys ("sojourn"), ``deadline`` in seconds, ``durability`` ("process" or "replicated"),
@@ -55,7 +55,9 @@ def place_of(url: SplitResult, options: dict[str, str], config: SessionConfig) -
     base, _, kind = url.scheme.partition("+")
     unknown = options.keys() - _OPTIONS
     if unknown:
-        raise ConfigurationError(f"{base}:// does not know the option {min(unknown)!r}: it takes {', '.join(sorted(_OPTIONS))}")
+        raise ConfigurationError(
+            f"{base}:// does not know the option {min(unknown)!r}: it takes {', '.join(sorted(_OPTIONS))}"
+        )
     userinfo, _, hosts = url.netloc.rpartition("@")
     user, _, password = userinfo.partition(":")
     parts = [unquote(part) for part in url.path.split("/") if part]

@@ -1,12 +1,12 @@
 """The sessions of each user in Valkey or Redis.
 
-A user's key is a sorted set: handles by the time of their sign-in, and the user's epoch under the empty name. It lies in
-another slot than the sessions, so it can't change in one step with them. What keeps it right:
+A user's key is a sorted set: handles by the time of their sign-in, and the user's epoch under the empty name. It lies
+in another slot than the sessions, so it can't change in one step with them. What keeps it right:
 
 - A session is entered *before* it becomes its user's. So an entry may name one that never did, or that ended: whoever
   reads the entries looks at the records as well, and drops old entries without one.
-- A session that has become its user's asks whether it may *stay*. If all sessions of the user ended meanwhile (the epoch
-  went up), or it was evicted (its time is negative), it ends itself: nobody has its secret yet.
+- A session that has become its user's asks whether it may *stay*. If all sessions of the user ended meanwhile (the
+  epoch went up), or it was evicted (its time is negative), it ends itself: nobody has its secret yet.
 - The key is kept at least as long as any session in it can live.
 
 On one server the three steps travel together and cost one round trip; in a cluster they are three.
@@ -20,7 +20,7 @@ from typing import Final
 from msgspec import Struct
 
 from ..policy import is_over
-from ..record import Cap, Record
+from ..record import EndReason, Record
 from .valkey_deadlines import ROOM
 from .valkey_servers import Request
 from .valkey_space import Space, plain
@@ -58,14 +58,14 @@ class Users:
         return self._space.script("settle", slot, (key,), record.handle)
 
     @staticmethod
-    def entry(reply: list[bytes | list[bytes]]) -> Entry:
+    def entry(reply: tuple[bytes, list[bytes]]) -> Entry:
         """What the reply to `enlist` says."""
         epoch, pairs = reply
         entered = dict(zip(pairs[::2], map(float, pairs[1::2]), strict=True))
         return Entry(epoch, {handle.decode(): at for handle, at in entered.items() if handle})
 
     @staticmethod
-    def may_stay(entry: Entry, reply: list[bytes | None]) -> str | None:
+    def may_stay(entry: Entry, reply: tuple[bytes, bytes | None]) -> EndReason | None:
         """Why a session may not stay ("revoked", "evicted"); None: it may."""
         epoch, entered_at = reply
         if epoch != entry.epoch:

@@ -65,6 +65,13 @@ local function keep_until(key, deadline, room, now)
   end
 end
 
+-- Entries are named by the microsecond, so that those of several shards can be brought into one order; where the
+-- server's clock went back, by what comes after the last.
 local function note(log, history, fact)
-  redis.call('XADD', log, 'MAXLEN', '~', history, '*', 'f', fact)
+  local time = redis.call('TIME')
+  local name = string.format('%s%06d-*', time[1], time[2])
+  local done = redis.pcall('XADD', log, 'MAXLEN', '~', history, name, 'f', fact)
+  if type(done) == 'table' and done.err then
+    redis.call('XADD', log, 'MAXLEN', '~', history, '*', 'f', fact)
+  end
 end
