@@ -278,10 +278,12 @@ class Engine:
             check_sizes(fields, record.size, self.config)
         if amendment is not None:
             record = amend(record, amendment, now, self.config)
+        give_up = time.monotonic() + self.config.deadline
         try:
             outcome = await self.store.create(record, now, self._cap)
         except OutcomeUnknown as unknown:
-            outcome = await repeated(lambda: self.store.create(record, now, self._cap), self.config.deadline, unknown)
+            left = give_up - time.monotonic()
+            outcome = await repeated(lambda: self.store.create(record, now, self._cap), left, unknown)
         if isinstance(outcome, Refused):
             raise TooManySessions("the user has as many sessions as max_sessions_per_user allows: end one first")
         if self._listeners:

@@ -31,7 +31,7 @@ from .valkey_blocking import ThreadLink
 from .valkey_deadlines import HISTORY, ROOM, Deadlines, second_of
 from .valkey_link import Login
 from .valkey_servers import Cluster, Links, One, Request, Sentinels, Servers, Topology
-from .valkey_space import SCRIPTS, Shard, Space, plain
+from .valkey_space import SCRIPTS, Shard, Space, parts, plain, read
 from .valkey_url import place_of
 from .valkey_users import Users
 
@@ -56,7 +56,7 @@ class ValkeyStore:
         space = self._space
         shard = space.shard_of(handle)
         epoch, blob = await space.ask(
-            Request(("GET", shard.epoch), shard.slot, True), Request(("GET", shard.root + handle), shard.slot, True)
+            read(shard.slot, "GET", shard.epoch), read(shard.slot, "GET", shard.root + handle)
         )
         return await self._found(shard, handle, epoch, blob)
 
@@ -80,15 +80,18 @@ class ValkeyStore:
         evicted = () if cap.total is None else await self._make_room(cap.total, record.handle, now)
         if record.user_id is None:
             (reply,) = await space.write(request)
-            outcome = self._made(shard, record, reply, fact)
         else:
             joined = await self._join(record, request, now, cap)
             if joined is None:
                 return Refused()
             reply, told = joined
-            outcome = self._made(shard, record, reply, fact)
             evicted += told
-        if reply != 1:
+        made, epoch = parts(record.handle, reply, 2)
+        space.learn(shard, epoch)
+        if made == 1:
+            outcome = Committed(record, (fact,))
+        else:  # an earlier attempt made it, as handles are never chosen twice, and may not have waited for the replicas
+            outcome = Committed(unseal(record.handle, made)[0])
             await space.confirm(shard)
         return Committed(outcome.record, (*evicted, *outcome.facts)) if evicted else outcome
 
@@ -122,9 +125,9 @@ class ValkeyStore:
             if joined is None:
                 return Refused()
             reply, evicted = joined
-        if plain(handle, reply) == 1:
+        if reply == 1:
             return Committed(wanted, (*evicted, *facts))
-        blob, epoch, moment = reply
+        blob, epoch, moment = parts(handle, reply, 3)
         current = await self._found(shard, handle, epoch, blob)
         answer = guard(current, base, wanted, float(moment), fence)
         if answer is None:
@@ -140,7 +143,7 @@ class ValkeyStore:
         (reply,) = await space.write(
             space.script("touch", shard.slot, keys, space.clock(now), generation, repr(at), ROOM)
         )
-        if plain(handle, reply) < 0:
+        if plain(handle, reply) == -1:
             raise DamagedRecord(handle, "the check of its head fails")
         return bool(reply)
 
@@ -148,7 +151,9 @@ class ValkeyStore:
         space = self._space
         shard = space.shard_of(handle)
         keys = (shard.record(handle), shard.epoch)
-        (reply,) = await space.write(space.script("lease", shard.slot, keys, space.clock(now), generation, repr(hold)))
+        (reply,) = await space.write(
+            space.script("lease", shard.slot, keys, space.clock(now), generation, repr(hold), nature="once")
+        )
         answer, *blob = plain(handle, reply)
         if answer == b"damaged":
             raise DamagedRecord(handle, "the check of its head fails")
@@ -209,7 +214,7 @@ class ValkeyStore:
         space = self._space
         positions = [since >> 64 * shard.number & _MASK for shard in space.shards]
         requests = [
-            Request(("XRANGE", shard.log, _after(position), "+", "COUNT", max(limit, 1)), shard.slot, True)
+            read(shard.slot, "XRANGE", shard.log, _after(position), "+", "COUNT", max(limit, 1))
             for shard, position in zip(space.shards, positions, strict=True)
         ]
         replies = await space.ask(*requests)
@@ -240,12 +245,6 @@ class ValkeyStore:
         record, of = unseal(handle, blob)
         return record if of == number else None
 
-    def _made(self, shard: Shard, record: Record, reply: Any, fact: Change) -> Committed:
-        """The outcome of a creation: made now, or by an earlier attempt, as handles are never chosen twice."""
-        if plain(record.handle, reply) == 1:
-            return Committed(record, (fact,))
-        return Committed(unseal(record.handle, reply)[0])
-
     async def _join(
         self, record: Record, request: Request, now: float, cap: Cap
     ) -> tuple[Any, tuple[Change, ...]] | None:
@@ -256,10 +255,10 @@ class ValkeyStore:
         leaving: dict[str, float] = {}
         if cap.per_user is None:
             entered, reply, standing = await space.write(users.enlist(record, now), request, users.settle(record))
-            entry = users.entry(plain(record.handle, entered))
+            entry = users.entry(*parts(record.handle, entered, 2))
         else:
             (entered,) = await space.ask(users.enlist(record, now))
-            entry = users.entry(plain(record.handle, entered))
+            entry = users.entry(*parts(record.handle, entered, 2))
             places = await users.places(record, entry, now)
             excess = len(places) + 1 - cap.per_user
             if excess > 0 and cap.refuse and not await self._is_of(record):
@@ -268,13 +267,13 @@ class ValkeyStore:
             oldest = sorted(places, key=lambda handle: (places[handle], handle))
             leaving = {handle: places[handle] for handle in oldest[: max(excess, 0)]}
             reply, standing = await space.write(request, users.settle(record))
-        if reply != 1:
+        if (reply[0] if isinstance(reply, list) else reply) != 1:
             return reply, ()
         told: tuple[Change, ...] = ()
         if leaving:
             await users.mark(user_id, leaving)
             told = await self._end(list(leaving), "evicted", now)
-        reason = users.may_stay(entry, plain(record.handle, standing))
+        reason = users.may_stay(entry, *parts(record.handle, standing, 2))
         if reason is not None:
             told += await self._end([record.handle], reason, now)
         return reply, told
@@ -308,6 +307,7 @@ class ValkeyStore:
                 shard.slot,
                 (shard.epoch, shard.record(keep)) if shard is kept and keep is not None else (shard.epoch,),
                 space.name,
+                nature="once",
             )
             for shard in space.shards
         ]
@@ -317,7 +317,7 @@ class ValkeyStore:
 
     async def _count(self) -> int:
         space = self._space
-        requests = [Request(("GET", shard.count), shard.slot, True) for shard in space.shards]
+        requests = [read(shard.slot, "GET", shard.count) for shard in space.shards]
         return sum(max(int(plain("", reply) or 0), 0) for reply in await space.ask(*requests))
 
     async def _make_room(self, total: int, handle: str, now: float) -> tuple[Change, ...]:

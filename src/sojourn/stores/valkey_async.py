@@ -52,6 +52,7 @@ class _Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._watch: asyncio.TimerHandle | None = None
         self._heard_at = 0.0
+        self._retired = False
         self.lost: str | None = None
         """Why it can't be used any more; None: it can."""
 
@@ -88,6 +89,12 @@ class _Connection(asyncio.Protocol):
         if self._queue:
             self._watch = self.loop.call_later(_LOOK, self._look)
 
+    def retire(self) -> None:
+        """Close when those who wait have their replies."""
+        self._retired = True
+        if not self._queue:
+            self.give_up("another connection took its place")
+
     def give_up(self, reason: str) -> None:
         """Close, and tell all who wait."""
         if self.lost is None:
@@ -110,6 +117,8 @@ class _Connection(asyncio.Protocol):
         transport.set_write_buffer_limits(high=1 << 62)  # `_MOST` and the deadlines are the limit
 
     def data_received(self, data: bytes) -> None:
+        if self.lost is not None:
+            return
         self._heard_at = self.loop.time()
         reader, queue = self._reader, self._queue
         reader.feed(data)
@@ -121,6 +130,8 @@ class _Connection(asyncio.Protocol):
                     queue.popleft()
                     if not place.future.done():
                         place.future.set_result(place.replies)
+            if self._retired and not queue:
+                self.give_up("another connection took its place")
         except Exception as error:  # what comes is no reply, or nobody's: nothing after it can be trusted
             self.give_up(f"the server sent what is no reply: {error!r}")
 
@@ -152,11 +163,13 @@ class TaskLink:
     def drop(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None and not connection.loop.is_closed():
-            connection.give_up("the connection was dropped")
+            connection.retire()
 
     def close(self) -> None:
         self._closed = True
-        self.drop()
+        connection, self._connection = self._connection, None
+        if connection is not None and not connection.loop.is_closed():
+            connection.give_up("the store was closed")
 
     def forked(self) -> None:
         """In the child of a fork: the connection is the parent's."""

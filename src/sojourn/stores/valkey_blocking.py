@@ -14,7 +14,19 @@ import weakref
 from collections.abc import Sequence
 from typing import Any, Final
 
-from .valkey_link import CHUNK, Address, Login, NoReply, NotSent, Reply, new_reader, opening, pack, refusal
+from .valkey_link import (
+    CHUNK,
+    Address,
+    Login,
+    NoReply,
+    NotSent,
+    ProtocolError,
+    Reply,
+    new_reader,
+    opening,
+    pack,
+    refusal,
+)
 
 __all__ = ["ThreadLink", "sleep"]
 
@@ -35,7 +47,8 @@ class _Connection:
         self.used_at = 0.0
 
     def talk(self, requests: Sequence[tuple[Any, ...]], until: float) -> list[Reply]:
-        """Send, and read as many replies. OSError if that does not succeed in time."""
+        """Send, and read as many replies. OSError if that does not succeed in time, `ProtocolError` for
+        what is no reply."""
         left = until - time.monotonic()
         if left <= 0:
             raise TimeoutError("the time was up")
@@ -56,6 +69,8 @@ class _Connection:
                 connection.settimeout(until - now)
             else:
                 replies.append(reply)
+        if reader.has_data():
+            raise ProtocolError("the server answered more than it was asked")
         return replies
 
     def is_open(self) -> bool:
@@ -96,7 +111,7 @@ class ThreadLink:
             connection = self._take(until)
             try:
                 replies = connection.talk(requests, until)
-            except OSError as error:
+            except (OSError, ProtocolError) as error:
                 connection.close()
                 raise NoReply(f"{self.address}: {error}") from error
             except BaseException:
@@ -139,7 +154,7 @@ class ThreadLink:
             raise NotSent(f"{self.address}: {error}") from error
         try:
             problem = refusal(connection.talk(opening(self._login, check_primary=self._check_primary), until))
-        except OSError as error:
+        except (OSError, ProtocolError) as error:
             problem = str(error)
         if problem is not None:
             connection.close()

@@ -20,7 +20,7 @@ from ..facts import ended
 from ..record import Change, EndReason
 from .valkey_blob import HEAD
 from .valkey_servers import Request
-from .valkey_space import Shard, Space, plain
+from .valkey_space import Shard, Space, plain, read
 
 __all__ = ["HISTORY", "ROOM", "Deadlines", "second_of"]
 
@@ -99,11 +99,9 @@ class Deadlines:
         """The handles of all sessions, a bucket at a time: also of some that have ended."""
         space = self._space
         for shard in space.shards:
-            (seconds,) = await space.ask(Request(("ZRANGE", shard.due, 0, -1), shard.slot, reads=True))
+            (seconds,) = await space.ask(read(shard.slot, "ZRANGE", shard.due, 0, -1))
             for second in plain("", seconds):
-                (found,) = await space.ask(
-                    Request(("LRANGE", shard.bucket(int(second)), 0, -1), shard.slot, reads=True)
-                )
+                (found,) = await space.ask(read(shard.slot, "LRANGE", shard.bucket(int(second)), 0, -1))
                 yield shard, [handle.decode() for handle in plain("", found)]
 
     async def least_used(self, count: int, now: float, but: str) -> list[str]:
@@ -111,10 +109,10 @@ class Deadlines:
         space = self._space
         found: list[tuple[float, str]] = []
         for shard in space.shards:
-            (seconds,) = await space.ask(Request(("ZRANGE", shard.due, 0, -1), shard.slot, reads=True))
+            (seconds,) = await space.ask(read(shard.slot, "ZRANGE", shard.due, 0, -1))
             here: list[tuple[float, str]] = []
             for second in map(int, plain("", seconds)):
-                (entries,) = await space.ask(Request(("LRANGE", shard.bucket(second), 0, -1), shard.slot, reads=True))
+                (entries,) = await space.ask(read(shard.slot, "LRANGE", shard.bucket(second), 0, -1))
                 handles = [handle.decode() for handle in plain("", entries)]
                 deadlines = await self._deadlines(shard, handles)
                 later = {handle: second_of(at, now) for handle, at in deadlines.items() if second_of(at, now) > second}
@@ -129,14 +127,14 @@ class Deadlines:
         """The first bucket whose second has passed, up to so many of its handles, and the time there."""
         space, moment = self._space, now
         if not space.clock(now):
-            (time,) = await space.ask(Request(("TIME",), shard.slot, reads=True))
+            (time,) = await space.ask(read(shard.slot, "TIME"))
             moment = int(time[0]) + int(time[1]) / 1e6
         due = ("ZRANGE", shard.due, "-inf", repr(moment), "BYSCORE", "LIMIT", 0, 1)
-        (seconds,) = await space.ask(Request(due, shard.slot, reads=True))
+        (seconds,) = await space.ask(read(shard.slot, *due))
         if not plain("", seconds):
             return None, [], moment
         second = int(seconds[0])
-        (handles,) = await space.ask(Request(("LRANGE", shard.bucket(second), 0, limit - 1), shard.slot, reads=True))
+        (handles,) = await space.ask(read(shard.slot, "LRANGE", shard.bucket(second), 0, limit - 1))
         return second, [handle.decode() for handle in plain("", handles)], moment
 
     async def _rebook(self, shard: Shard, second: int, handles: Sequence[str], later: dict[str, int]) -> None:
@@ -148,9 +146,7 @@ class Deadlines:
 
     async def _deadlines(self, shard: Shard, handles: Sequence[str]) -> dict[str, float]:
         """The deadlines of those of these sessions that there are. One that can't be read has none."""
-        requests = [
-            Request(("GETRANGE", shard.record(handle), 5, HEAD - 1), shard.slot, reads=True) for handle in handles
-        ]
+        requests = [read(shard.slot, "GETRANGE", shard.record(handle), 5, HEAD - 1) for handle in handles]
         found = {}
         for handle, head in zip(handles, await self._space.ask(*requests), strict=True):
             if isinstance(head, bytes) and head:
@@ -163,7 +159,7 @@ class Deadlines:
         there: set[str] = set()
         async for where, handles in self.walk():
             if where is shard and handles:
-                requests = [Request(("EXISTS", shard.record(one)), shard.slot, reads=True) for one in handles]
+                requests = [read(shard.slot, "EXISTS", shard.record(one)) for one in handles]
                 answers = await self._space.ask(*requests)
                 there |= {handle for handle, answer in zip(handles, answers, strict=True) if answer}
-        await self._space.ask(Request(("SET", shard.count, len(there)), shard.slot))
+        await self._space.ask(Request(("SET", shard.count, len(there)), shard.slot, "repeatable"))

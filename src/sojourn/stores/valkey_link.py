@@ -25,7 +25,19 @@ try:
 except ImportError as missing:
     raise MissingExtra("valkey:// and redis://", "valkey") from missing
 
-__all__ = ["CHUNK", "Address", "Link", "Login", "NoReply", "NotSent", "Reply", "ReplyError", "new_reader", "opening"]
+__all__ = [
+    "CHUNK",
+    "Address",
+    "Link",
+    "Login",
+    "NoReply",
+    "NotSent",
+    "ProtocolError",
+    "Reply",
+    "ReplyError",
+    "new_reader",
+    "opening",
+]
 
 CHUNK = 65536
 """Bytes read at once."""
@@ -34,6 +46,7 @@ Reply: TypeAlias = Any
 """bytes, int, None, a list of replies, or a `ReplyError`."""
 
 ReplyError = hiredis.ReplyError
+ProtocolError = hiredis.ProtocolError
 pack = hiredis.pack_command
 
 

@@ -2,8 +2,8 @@
 
 `Servers.ask` sends requests where they belong and returns the replies. What a server declines without having done
 anything (a script that it does not know, a slot that moved, a replica that was a primary, a server that is loading) is
-asked again, of the right server, until the time is up; then it is `StoreUnavailable`. A reply that never came is asked
-for again only if all that was asked was to read; else it is `OutcomeUnknown`.
+asked again, of the right server, until the time is up; then it is `StoreUnavailable`. What was sent and not answered is
+asked again if it counts once however often it is made; else, or when the time is up, it is `OutcomeUnknown`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from binascii import crc_hqx
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final, Literal, Protocol, TypeAlias
 
 from msgspec import Struct
 
@@ -19,7 +19,7 @@ from ..errors import OutcomeUnknown, StoreUnavailable
 from .statements import Script
 from .valkey_link import Address, Link, NoReply, NotSent, Reply, ReplyError
 
-__all__ = ["Cluster", "Links", "One", "Request", "Sentinels", "Servers", "Topology", "slot_of"]
+__all__ = ["Cluster", "Links", "Nature", "One", "Request", "Sentinels", "Servers", "Topology", "slot_of"]
 
 SLOTS: Final = 16384
 
@@ -50,14 +50,18 @@ def slot_of(tag: str) -> int:
     return crc_hqx(tag.encode(), 0) % SLOTS
 
 
+Nature: TypeAlias = Literal["reads", "repeatable", "once"]
+"""Of a request whose reply does not come: it changes nothing; it counts once however often it is made; or it would
+count twice."""
+
+
 class Request(Struct, frozen=True, gc=False):
     """What is asked of a server."""
 
     arguments: tuple[Any, ...]
     slot: int
     """Of its keys: it says which node of a cluster is asked."""
-    reads: bool = False
-    """Whether it changes nothing, and can be asked again without a thought."""
+    nature: Nature
 
 
 class Topology(Protocol):
@@ -229,7 +233,7 @@ class Servers:
         """The replies, in order. An error that this module knows no answer to is returned as a reply. ``apart``: over
         connections of their own, as these requests will keep a connection waiting."""
         replies: list[Reply] = []
-        pause = 0.0
+        pause, unanswered = 0.0, False
         while True:
             rest = requests[len(replies) :] if replies else requests
             try:
@@ -237,16 +241,19 @@ class Servers:
             except NotSent as error:
                 problem = str(error)
             except NoReply as error:
-                if not all(request.reads for request in rest):
-                    raise OutcomeUnknown(f"{error}: the write may have been made, or not") from error
-                problem = str(error)
+                problem, unanswered = str(error), True
+                if any(request.nature == "once" for request in rest):
+                    raise OutcomeUnknown(f"{problem}: the write may have been made, or not") from error
             if len(replies) == len(requests):
                 return replies
             if problem in _AT_ONCE:
                 pause = 0.0
             else:
-                pause = min(2 * pause or _FIRST_PAUSE, _LONGEST_PAUSE)
-                if time.monotonic() + pause > until:
+                left = until - time.monotonic()
+                pause = min(2 * pause or _FIRST_PAUSE, _LONGEST_PAUSE, left)
+                if left <= 0:
+                    if unanswered and any(request.nature != "reads" for request in rest):
+                        raise OutcomeUnknown(f"{problem}: the write may have been made, or not")
                     raise StoreUnavailable(f"{problem}: nothing was written")
                 await self._sleep(pause)
 

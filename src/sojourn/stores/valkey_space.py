@@ -32,9 +32,9 @@ from ..record import Record
 from .statements import read_scripts
 from .valkey_blob import unseal
 from .valkey_link import Reply, ReplyError
-from .valkey_servers import SLOTS, Request, Servers, slot_of
+from .valkey_servers import SLOTS, Nature, Request, Servers, slot_of
 
-__all__ = ["SCRIPTS", "Shard", "Space", "plain"]
+__all__ = ["SCRIPTS", "Shard", "Space", "parts", "plain", "read"]
 
 log = logging.getLogger("sojourn")
 
@@ -115,9 +115,9 @@ class Space:
         """What scripts are told of the time: nothing, as the server's own clock counts, unless tests set it."""
         return "" if self._own_clock else repr(now)
 
-    def script(self, name: str, slot: int, keys: Sequence[str], *values: Any) -> Request:
+    def script(self, name: str, slot: int, keys: Sequence[str], *values: Any, nature: Nature = "repeatable") -> Request:
         """The request that runs a script."""
-        return Request(("EVALSHA", SCRIPTS[name].digest, len(keys), *keys, *values), slot)
+        return Request(("EVALSHA", SCRIPTS[name].digest, len(keys), *keys, *values), slot, nature)
 
     async def ask(self, *requests: Request) -> list[Reply]:
         """The replies, within the deadline."""
@@ -133,7 +133,7 @@ class Space:
             raise StoreUnavailable("the store was closed")
         slot = requests[-1].slot
         patience = max(int((self._deadline - _RESERVE) * 1000), 1)
-        wait = Request(("WAIT", self._replicas, patience), slot)
+        wait = Request(("WAIT", self._replicas, patience), slot, "repeatable")
         replies = await self._servers.ask((*requests, wait), time.monotonic() + self._deadline, apart=True)
         acknowledged = replies.pop()
         if not isinstance(acknowledged, int) or acknowledged < self._replicas:
@@ -147,7 +147,7 @@ class Space:
         """Have the replicas acknowledge what was written earlier, by whomever: a write that changes nothing, and a wait
         for it."""
         if self._replicas:
-            await self.write(Request(("INCRBY", shard.count, 0), shard.slot))
+            await self.write(Request(("INCRBY", shard.count, 0), shard.slot, "repeatable"))
 
     async def records(self, handles: Sequence[str]) -> dict[str, Record]:
         """The records of those of these sessions that there are, and that nothing ended at once with all others. One
@@ -156,8 +156,8 @@ class Space:
         for shard, members in self.by_shard(handles):
             for at in range(0, len(members), _STEP):
                 step = members[at : at + _STEP]
-                requests = [Request(("GET", shard.record(handle)), shard.slot, reads=True) for handle in step]
-                epoch, *blobs = await self.ask(Request(("GET", shard.epoch), shard.slot, reads=True), *requests)
+                requests = [read(shard.slot, "GET", shard.record(handle)) for handle in step]
+                epoch, *blobs = await self.ask(read(shard.slot, "GET", shard.epoch), *requests)
                 now = await self.epoch(shard, plain(shard.root, epoch))
                 for handle, blob in zip(step, blobs, strict=True):
                     try:
@@ -179,27 +179,48 @@ class Space:
         has lost what it held since this process last looked."""
         if self._life(found) != self._lives.get(shard.number):
             await self._recognise(shard, self._life(found))
-        return None if found is None else int.from_bytes(found[:4], "big")
+        return int.from_bytes(found[:4], "big") if isinstance(found, bytes) else None
 
     async def _recognise(self, shard: Shard, life: bytes) -> None:
         """The store is in another life than this process knew."""
         known = self._lives.get(shard.number)
-        if known is not None:
-            (found,) = await self.ask(Request(("GET", shard.epoch), shard.slot, reads=True))
+        if known is not None and life != known:
+            (found,) = await self.ask(read(shard.slot, "GET", shard.epoch))
             life = self._life(plain(shard.root, found))
             if life == known:
                 return  # the reply was from before the life that somebody has learned of meanwhile
+        if self._learn(shard, life):
+            raise StoreUnavailable("the server lost the sessions it held: this was noticed now, and is in the log")
+
+    def learn(self, shard: Shard, found: Reply) -> None:
+        """A write has met this life of the store: it was made, whatever was there before."""
+        if self._life(found) != self._lives.get(shard.number):
+            self._learn(shard, self._life(found))
+
+    def _learn(self, shard: Shard, life: bytes) -> bool:
+        """Remember a life. Returns whether another one ended with it."""
+        known = self._lives.pop(shard.number, None)
         if life:
             self._lives[shard.number] = life
-        else:
-            self._lives.pop(shard.number, None)
         if known is not None:
             log.error("the server of the sessions in %s lost what it held: they are gone", shard.root)
-            raise StoreUnavailable("the server lost the sessions it held: this was noticed now, and is in the log")
+        return known is not None
 
     @staticmethod
     def _life(found: Reply) -> bytes:
-        return b"" if found is None else bytes(found[4:])
+        return found[4:] if isinstance(found, bytes) else b""
+
+
+def read(slot: int, *arguments: Any) -> Request:
+    """A request that changes nothing."""
+    return Request(arguments, slot, "reads")
+
+
+def parts(handle: str, reply: Reply, count: int) -> list[Any]:
+    """The parts of a reply that has so many. `StoreUnavailable` if it is anything else: that is not our script."""
+    if not isinstance(plain(handle, reply), list) or len(reply) != count:
+        raise StoreUnavailable("what answers there is no Valkey or Redis server")
+    return list(reply)
 
 
 def plain(handle: str, reply: Reply) -> Reply:

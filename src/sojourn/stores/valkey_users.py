@@ -23,7 +23,7 @@ from ..policy import is_over
 from ..record import EndReason, Record
 from .valkey_deadlines import ROOM
 from .valkey_servers import Request
-from .valkey_space import Space, plain
+from .valkey_space import Space, plain, read
 
 __all__ = ["Entry", "Users"]
 
@@ -58,16 +58,14 @@ class Users:
         return self._space.script("settle", slot, (key,), record.handle)
 
     @staticmethod
-    def entry(reply: tuple[bytes, list[bytes]]) -> Entry:
+    def entry(epoch: bytes, pairs: list[bytes]) -> Entry:
         """What the reply to `enlist` says."""
-        epoch, pairs = reply
         entered = dict(zip(pairs[::2], map(float, pairs[1::2]), strict=True))
         return Entry(epoch, {handle.decode(): at for handle, at in entered.items() if handle})
 
     @staticmethod
-    def may_stay(entry: Entry, reply: tuple[bytes, bytes | None]) -> EndReason | None:
-        """Why a session may not stay ("revoked", "evicted"); None: it may."""
-        epoch, entered_at = reply
+    def may_stay(entry: Entry, epoch: bytes, entered_at: bytes | None) -> EndReason | None:
+        """Why a session may not stay ("revoked", "evicted"); None: it may. By the reply to `settle`."""
         if epoch != entry.epoch:
             return "revoked"
         return "evicted" if entered_at is None or float(entered_at) < 0 else None
@@ -93,13 +91,13 @@ class Users:
         """Note that these are being evicted, so that one which is only being made finds that it may not stay."""
         key, slot = self._space.user_key(user_id)
         pairs = [part for handle, at in leaving.items() for part in (repr(-abs(at) or -1.0), handle)]
-        await self._space.ask(Request(("ZADD", key, "XX", *pairs), slot))
+        await self._space.ask(Request(("ZADD", key, "XX", *pairs), slot, "repeatable"))
 
     async def forget(self, user_id: str, handles: list[str]) -> None:
         """Drop entries."""
         if handles:
             key, slot = self._space.user_key(user_id)
-            await self._space.ask(Request(("ZREM", key, *handles), slot))
+            await self._space.ask(Request(("ZREM", key, *handles), slot, "repeatable"))
 
     async def muster(self, user_id: str) -> list[str]:
         """The handles of a user whose sessions are all to end: from now on none that is only being made may stay."""
@@ -110,5 +108,5 @@ class Users:
     async def handles(self, user_id: str) -> list[str]:
         """The handles entered for a user."""
         key, slot = self._space.user_key(user_id)
-        (reply,) = await self._space.ask(Request(("ZRANGE", key, 0, -1), slot, reads=True))
+        (reply,) = await self._space.ask(read(slot, "ZRANGE", key, 0, -1))
         return [handle.decode() for handle in plain("", reply) if handle]

@@ -1,9 +1,9 @@
 -- Add a record, its entry among the deadlines, and its fact.
 -- KEYS: record, epoch, log, count, due, bucket
 -- ARGV: now, blob, accessed, leased, fence, room, second, name of this life, history, fact ...
--- Answers 1; or, if the record is there already, the record.
+-- Answers 1, or, if the record is there already, the record; and the epoch.
 if redis.call('EXISTS', KEYS[1]) == 1 then
-  return redis.call('GET', KEYS[1])
+  return {redis.call('GET', KEYS[1]), redis.call('GET', KEYS[2])}
 end
 local now = clock(ARGV[1])
 local epoch = epoch_of(KEYS[2])
@@ -22,4 +22,4 @@ redis.call('ZADD', KEYS[5], ARGV[7], ARGV[7])
 for at = 10, #ARGV do
   note(KEYS[3], ARGV[9], ARGV[at])
 end
-return 1
+return {1, redis.call('GET', KEYS[2])}
