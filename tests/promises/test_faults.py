@@ -147,16 +147,21 @@ async def test_a_file_that_is_taken_away(place: Place, what: str) -> None:
 
 
 @pytest.mark.parametrize("first", ["parent", "child"])
-def test_a_fork_with_the_store_open(tmp_path: Path, first: str) -> None:
+def test_a_fork_with_the_store_open(url: str, first: str) -> None:
     """Parent and child both go on writing after a fork, and whoever closes the store first takes nothing from the
     other."""
-    _keeps("fork", tmp_path / "sessions.db", first)
+    _keeps("fork", url, first)
 
 
-@pytest.mark.parametrize("kind", ["memory", "sqlite"])
-def test_forks_while_threads_write(tmp_path: Path, kind: str) -> None:
-    """A process forks again and again while its threads write: no child finds a lock that nobody will release."""
-    _keeps("fork_under_load", "memory://" if kind == "memory" else f"sqlite:///{tmp_path}/sessions.db")
+def test_forks_while_threads_write(url: str) -> None:
+    """A process forks again and again while its threads write: no child finds a lock that nobody will release, and none
+    takes a reply that is its parent's."""
+    _keeps("fork_under_load", url)
+
+
+def test_forks_while_threads_write_in_memory() -> None:
+    """The same where each child goes on with a copy of its own."""
+    _keeps("fork_under_load", "memory://")
 
 
 def test_a_thread_that_is_interrupted(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from random import Random
 from sqlite3 import Connection
 
 from talking import say
@@ -29,9 +30,9 @@ def _sound(sessions: SessionManager) -> None:
 # --- Forks -----------------------------------------------------------------------------------------------------------
 
 
-def fork(path: str, first: str) -> None:
+def fork(url: str, first: str) -> None:
     """Fork with the store open: parent and child both write, and one of them goes on when the other has closed it."""
-    sessions = SessionManager(f"sqlite:///{path}", config=PATIENT)
+    sessions = SessionManager(url, config=PATIENT)
     session_id = sessions.create_session()
     sessions.update(session_id, "before", add_one)
     (here, there), (there_too, here_too) = os.pipe(), os.pipe()
@@ -52,10 +53,11 @@ def fork(path: str, first: str) -> None:
     if not child:
         os._exit(0)
     assert os.waitpid(child, 0)[1] == 0
-    with SessionManager(f"sqlite:///{path}") as sessions:
+    with SessionManager(url) as sessions:
         fields = sessions.get_session(session_id)
         assert fields == {"before": 1, first: 50, {"parent": "child", "child": "parent"}[first]: 100}, fields
-        _sound(sessions)
+        if url.startswith("sqlite"):
+            _sound(sessions)
     say("kept")
 
 
@@ -169,4 +171,40 @@ def interrupted(path: str) -> None:
     say("kept")
 
 
-UPHEAVALS = (fork, fork_under_load, interrupted)
+def interrupted_calls(url: str) -> None:
+    """The only thread is interrupted at any moment of what it asks of a server; each session holds its number."""
+
+    def interrupt(*_: object) -> None:
+        if armed:
+            raise Interrupt
+
+    armed: list[bool] = []
+    signal.signal(signal.SIGALRM, interrupt)
+    random = Random(1)
+    interrupts = 0
+    with SessionManager(url, config=PATIENT) as sessions:
+        ids = [sessions.create_session(data={"number": number, "visits": 0}) for number in range(10)]
+        made = unknown = 0
+        for turn in range(600):
+            session_id = ids[turn % 10]
+            armed.append(True)
+            signal.setitimer(signal.ITIMER_REAL, random.uniform(0.0001, 0.015))
+            try:
+                assert sessions.get_session(session_id)["number"] == turn % 10
+                unknown += 1
+                sessions.update(session_id, "visits", add_one)
+                unknown -= 1
+                made += 1
+            except Interrupt:
+                interrupts += 1
+            armed.clear()
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        fields = [sessions.get_session(session_id) for session_id in ids]
+        assert [each["number"] for each in fields] == list(range(10))
+        assert made <= sum(each["visits"] for each in fields) <= made + unknown
+    assert interrupts > 200, interrupts
+    assert made > 50, made
+    say("kept")
+
+
+UPHEAVALS = (fork, fork_under_load, interrupted, interrupted_calls)

@@ -25,7 +25,7 @@ from typing import Any, Final, Self, TypeVar
 
 from .process import LOOPBACK, free_port
 
-__all__ = ["Proxy"]
+__all__ = ["Proxy", "through"]
 
 T = TypeVar("T")
 
@@ -259,3 +259,9 @@ class Proxy:
                 await asyncio.sleep(0.001)  # so that what was to pass is not overtaken by the reset
                 link.reset()
                 return
+
+
+def through(url: str, proxy: Proxy) -> str:
+    """The URL of what the proxy stands before, as seen through it."""
+    assert f":{proxy.target}" in url
+    return url.replace(f":{proxy.target}", f":{proxy.port}", 1)

@@ -1,0 +1,253 @@
+-- Every statement of the PostgreSQL store, by name: the shape is that of SQLite's. Times are Unix seconds; `body` is the
+-- sealed record; users, and what facts are named by, are UTF-8 in bytea, as text cannot hold a NUL. What stands in
+-- columns, and which of them may be newer than the body, is as in SQLite.
+--
+-- `moment(:now)` is the time that counts: the server's clock, unless the caller's is given. The body never holds the
+-- epoch: a record of an older one than `era` names is dead, whatever else it says.
+
+-- name: schema
+CREATE TABLE about (version int NOT NULL, works_with int NOT NULL);
+CREATE TABLE era (epoch bigint NOT NULL);
+INSERT INTO era VALUES (0);
+CREATE FUNCTION current_epoch() RETURNS bigint LANGUAGE sql STABLE AS 'SELECT epoch FROM @schema@.era';
+CREATE FUNCTION moment(given float8) RETURNS float8 LANGUAGE sql VOLATILE AS
+'SELECT coalesce(given, extract(epoch FROM clock_timestamp())::float8)';
+CREATE FUNCTION not_ahead(at float8, given float8) RETURNS float8 LANGUAGE sql VOLATILE AS
+'SELECT CASE WHEN given IS NULL THEN least(at, extract(epoch FROM clock_timestamp())::float8) ELSE at END';
+CREATE TABLE session (
+    generation       bigint NOT NULL,
+    epoch            bigint NOT NULL DEFAULT @schema@.current_epoch(),
+    authenticated_at float8 NOT NULL,
+    accessed_at      float8 NOT NULL,
+    idle_for         float8 NOT NULL,
+    ends_at          float8 NOT NULL,
+    expires_at       float8 NOT NULL GENERATED ALWAYS AS (least(accessed_at + idle_for, ends_at)) STORED,
+    fence            bigint NOT NULL,
+    leased_until     float8 NOT NULL,
+    handle           text   NOT NULL COLLATE "C" PRIMARY KEY,
+    version          bytea  NOT NULL,
+    user_id          bytea,
+    body             bytea  NOT NULL
+) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05);
+CREATE INDEX session_by_deadline ON session (expires_at);
+CREATE INDEX session_by_access ON session (accessed_at);
+CREATE INDEX session_by_user ON session (user_id) WHERE user_id IS NOT NULL;
+CREATE INDEX session_by_epoch ON session (epoch);
+-- Facts are noted in `fresh`, where nobody waits for anybody. They get their positions, and so their order, when they
+-- are first asked for, and move to `change`.
+CREATE TABLE fresh (
+    noted   bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+    at      float8 NOT NULL,
+    kind    text   NOT NULL,
+    handle  text   NOT NULL,
+    id      bytea  NOT NULL,
+    user_id bytea,
+    reason  bytea
+);
+CREATE TABLE change (
+    position bigint NOT NULL PRIMARY KEY,
+    at       float8 NOT NULL,
+    kind     text   NOT NULL,
+    handle   text   NOT NULL,
+    id       bytea  NOT NULL,
+    user_id  bytea,
+    reason   bytea
+);
+CREATE SEQUENCE change_position;
+CREATE TABLE held (sessions bigint NOT NULL);
+INSERT INTO held VALUES (0);
+
+-- name: about
+SELECT version, works_with FROM about;
+
+-- name: describe
+DELETE FROM about; INSERT INTO about VALUES (@version@, @works_with@);
+
+-- name: begin
+BEGIN;
+
+-- name: commit
+COMMIT;
+
+-- name: roll_back
+ROLLBACK;
+
+-- name: load
+SELECT body, accessed_at, fence, leased_until FROM session
+WHERE handle = :handle AND epoch = (SELECT epoch FROM era);
+
+-- The same with the time that counts, for whoever has to say why a statement changed no row.
+-- name: load_at
+SELECT moment(:now), body, accessed_at, fence, leased_until
+FROM (SELECT) AS one
+LEFT JOIN session ON handle = :handle AND epoch = (SELECT epoch FROM era);
+
+-- Creations of a user share a lock which the end of all the user's sessions takes for itself: each is before or after.
+-- name: create
+WITH added AS (
+    INSERT INTO session (handle, version, generation, user_id, authenticated_at, accessed_at, idle_for, ends_at, fence,
+                         leased_until, body)
+    SELECT :handle, :version, :generation, :user_id, :authenticated_at, not_ahead(:accessed_at, :now), :idle_for,
+           :ends_at, :fence, :leased_until, :body
+    FROM (SELECT pg_advisory_xact_lock_shared(:lock)) AS turn
+    ON CONFLICT (handle) DO NOTHING
+    RETURNING handle, user_id
+)
+INSERT INTO fresh (at, kind, handle, id, user_id)
+SELECT moment(:now), 'created', handle, convert_to(handle || ':created', 'UTF8'), user_id FROM added
+RETURNING at;
+
+-- The common commit: only fields changed. It leaves every indexed column alone, so no index is written (HOT).
+-- name: commit_fields
+UPDATE session SET version = :version, body = :body
+WHERE handle = :handle AND version = :base_version AND generation = :base_generation AND expires_at > moment(:now)
+  AND leased_until <= moment(:now) AND epoch = (SELECT epoch FROM era);
+
+-- name: commit_all
+WITH done AS (
+    UPDATE session
+    SET version = :version, generation = :generation, user_id = :user_id, authenticated_at = :authenticated_at,
+        accessed_at = greatest(accessed_at, not_ahead(:accessed_at, :now)), idle_for = :idle_for, ends_at = :ends_at,
+        leased_until = CASE WHEN fence > :fence THEN leased_until ELSE :leased_until END,
+        fence = greatest(fence, :fence), body = :body
+    WHERE handle = :handle AND version = :base_version AND generation = :base_generation AND expires_at > moment(:now)
+      AND CASE WHEN :held_fence <> 0 THEN fence = :held_fence ELSE leased_until <= moment(:now) END
+      AND epoch = (SELECT epoch FROM era)
+    RETURNING 1
+), told AS (
+    INSERT INTO fresh (id, kind, at, handle, user_id, reason)
+    SELECT fact.* FROM done, unnest(:ids, :kinds, :ats, :handles, :users, :reasons) AS fact
+)
+SELECT 1 FROM done;
+
+-- name: touch
+UPDATE session SET accessed_at = greatest(accessed_at, not_ahead(:accessed_at, :now))
+WHERE handle = :handle AND generation = :generation AND expires_at > moment(:now) AND epoch = (SELECT epoch FROM era);
+
+-- name: lease
+UPDATE session SET fence = fence + 1, leased_until = moment(:now) + :hold
+WHERE handle = :handle AND generation = :generation AND expires_at > moment(:now) AND leased_until <= moment(:now)
+  AND epoch = (SELECT epoch FROM era)
+RETURNING body, accessed_at, fence, leased_until;
+
+-- Records are removed, and the facts of it noted, in one statement: this one, with one of those below as `gone`. A session
+-- that had run out by itself is told as expired, whoever found it first.
+-- name: tell_ends
+WITH clock AS MATERIALIZED (SELECT moment(:now) AS now),
+gone AS (@gone@)
+INSERT INTO fresh (at, kind, handle, id, user_id, reason)
+SELECT now, 'ended', handle, convert_to(handle || ':ended', 'UTF8'), user_id,
+       CASE WHEN expires_at <= now THEN 'expired' ELSE :reason END
+FROM gone, clock
+RETURNING handle, user_id, reason, at;
+
+-- Rows are locked in the order of handles, so that those who remove many do not wait for each other in a ring.
+-- name: end
+DELETE FROM session
+WHERE handle = ANY (ARRAY(SELECT handle FROM session WHERE handle = ANY (:handles) ORDER BY handle FOR UPDATE))
+RETURNING handle, user_id, expires_at
+
+-- name: end_of_user
+DELETE FROM session
+WHERE handle = ANY (ARRAY(
+    SELECT handle FROM session
+    WHERE user_id = :user_id AND (:idle_since IS NULL OR accessed_at <= :idle_since)
+      AND handle IS DISTINCT FROM :keep
+    ORDER BY handle FOR UPDATE))
+RETURNING handle, user_id, expires_at
+
+-- name: end_idle
+DELETE FROM session
+WHERE handle = ANY (ARRAY(
+    SELECT handle FROM session WHERE accessed_at <= :idle_since AND handle IS DISTINCT FROM :keep
+    ORDER BY accessed_at LIMIT :limit FOR UPDATE))
+  AND accessed_at <= :idle_since
+RETURNING handle, user_id, expires_at
+
+-- name: new_era
+UPDATE era SET epoch = epoch + 1;
+
+-- name: keep
+UPDATE session SET epoch = (SELECT epoch FROM era)
+WHERE handle = :handle AND epoch = (SELECT epoch FROM era) - 1;
+
+-- name: clear
+DELETE FROM session
+WHERE handle = ANY (ARRAY(
+    SELECT handle FROM session WHERE epoch < (SELECT epoch FROM era)
+    ORDER BY epoch LIMIT :limit FOR UPDATE SKIP LOCKED))
+RETURNING handle, user_id, expires_at
+
+-- name: purge
+DELETE FROM session
+WHERE handle = ANY (ARRAY(
+    SELECT handle FROM session WHERE expires_at <= (SELECT now FROM clock)
+    ORDER BY expires_at LIMIT :limit FOR UPDATE SKIP LOCKED))
+RETURNING handle, user_id, expires_at
+
+-- name: least_used
+DELETE FROM session
+WHERE handle = ANY (ARRAY(SELECT handle FROM session ORDER BY accessed_at, handle LIMIT :limit FOR UPDATE))
+RETURNING handle, user_id, expires_at
+
+-- name: any_dead
+SELECT 1
+WHERE EXISTS (SELECT FROM session WHERE expires_at <= (SELECT moment(:now)))
+   OR EXISTS (SELECT FROM session WHERE epoch < (SELECT epoch FROM era));
+
+-- name: summaries
+SELECT handle, body, accessed_at, fence, leased_until FROM session
+WHERE handle > :after AND expires_at > (SELECT moment(:now)) AND epoch = (SELECT epoch FROM era)
+ORDER BY handle LIMIT :limit;
+
+-- name: summaries_of_user
+SELECT handle, body, accessed_at, fence, leased_until FROM session
+WHERE user_id = :user_id AND handle > :after AND expires_at > (SELECT moment(:now))
+  AND epoch = (SELECT epoch FROM era)
+ORDER BY handle LIMIT :limit;
+
+-- name: user_oldest_first
+SELECT handle FROM session
+WHERE user_id = :user_id AND expires_at > (SELECT moment(:now)) AND handle <> :handle
+  AND epoch = (SELECT epoch FROM era)
+ORDER BY authenticated_at, handle;
+
+-- name: lock_shared
+SELECT pg_advisory_xact_lock_shared(:lock);
+
+-- name: lock
+SELECT pg_advisory_xact_lock(:lock);
+
+-- How many records there are: as of the last facts that were placed, and what happened since.
+-- name: held
+SELECT (SELECT sessions FROM held) + coalesce(sum(CASE kind WHEN 'created' THEN 1 WHEN 'ended' THEN -1 END), 0)::bigint
+FROM fresh;
+
+-- name: size
+SELECT pg_total_relation_size('session') + pg_total_relation_size('change') + pg_total_relation_size('fresh');
+
+-- Give positions to the facts that have none yet. Whoever does it holds a lock until they are committed: what has a
+-- higher position was committed later, and nobody who follows by position passes one by.
+-- name: place
+WITH placed AS (DELETE FROM fresh RETURNING noted, at, kind, handle, id, user_id, reason),
+added AS (
+    INSERT INTO change (position, at, kind, handle, id, user_id, reason)
+    SELECT nextval('change_position'), at, kind, handle, id, user_id, reason FROM (SELECT * FROM placed ORDER BY noted) AS f
+    RETURNING position, kind
+)
+UPDATE held SET sessions = sessions + (SELECT sum(CASE kind WHEN 'created' THEN 1 WHEN 'ended' THEN -1 ELSE 0 END) FROM added)
+WHERE EXISTS (SELECT FROM added);
+
+-- name: any_fresh
+SELECT 1 FROM fresh LIMIT 1;
+
+-- name: trim
+DELETE FROM change WHERE position <= (SELECT max(position) FROM change) - :limit;
+
+-- name: changes
+SELECT position, id, kind, at, handle, user_id, reason FROM change
+WHERE position > :since ORDER BY position LIMIT :limit;
+
+-- name: everything
+SELECT handle, body, version, generation, user_id, authenticated_at, accessed_at, idle_for, ends_at, fence, leased_until
+FROM session WHERE handle > :after ORDER BY handle LIMIT :limit;

@@ -1,0 +1,380 @@
+"""One connection to a PostgreSQL server, with a deadline on everything. Written once, for both worlds.
+
+psycopg's own connections wait as long as the server makes them: one that hangs in the middle of a query hangs its client,
+and the cancel request that follows hangs, too. So this speaks through psycopg's libpq wrapper (`psycopg.pq`), which never
+waits, and does the waiting itself, in the way of its world (`Readiness`). It also costs a third of a cursor.
+
+Rules: several steps that are run together are one transaction and one round trip (libpq's pipeline mode). A connection on
+which anything but a plain refusal of the server happened is broken, and is never used again. Nothing here retries, and
+nothing here knows what the statements say.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import select
+import socket
+import threading
+import time
+from collections.abc import Callable, Sequence
+from ipaddress import ip_address
+from typing import Any, Final, Protocol
+
+from ..errors import MissingExtra
+from ..store import World
+from .postgres_statement import Row, Statement, Step
+
+try:
+    from psycopg import Error, pq
+    from psycopg.conninfo import make_conninfo
+except ImportError as error:
+    raise MissingExtra("postgresql://", "postgres") from error
+
+__all__ = ["Failed", "Readiness", "Refusal", "Wire", "connect", "readiness"]
+
+_READ: Final = select.POLLIN
+_WRITE: Final = select.POLLOUT
+
+
+class Failed(Exception):  # noqa: N818 - it is no error of a caller's
+    """There is no connection, it broke (`lost`), or the time was up. `sent`: whether the server may have acted on the
+    request."""
+
+    def __init__(self, message: str, *, sent: bool, lost: bool = False) -> None:
+        super().__init__(message)
+        self.sent = sent
+        self.lost = lost
+
+
+class Refusal(Exception):  # noqa: N818 - it is no error of a caller's
+    """The server refused, and did nothing. `state` is its SQLSTATE, or "" where it gave none; `fatal`: it has closed the
+    connection as well."""
+
+    def __init__(self, message: str, state: str, *, fatal: bool) -> None:
+        super().__init__(message)
+        self.state = state
+        self.fatal = fatal
+
+
+# --- Waiting -----------------------------------------------------------------------------------------------------------
+
+
+class Readiness(Protocol):
+    """How callers of one world wait for a socket, and for a name to be resolved."""
+
+    async def wait(self, handle: int, events: int, until: float) -> None:
+        """Wait until the socket can be read or written (POLLIN, POLLOUT). TimeoutError if that is not before `until`."""
+
+    async def call(self, function: Callable[[], Any], until: float) -> Any:
+        """The result of a function that may block, called in a thread. TimeoutError as above."""
+
+
+class _ThreadReadiness:
+    async def wait(self, handle: int, events: int, until: float) -> None:
+        poller = select.poll()
+        poller.register(handle, events)
+        left = until - time.monotonic()
+        if left <= 0 or not poller.poll(left * 1000):
+            raise TimeoutError
+
+    async def call(self, function: Callable[[], Any], until: float) -> Any:
+        done: list[Any] = []
+
+        def work() -> None:
+            try:
+                done.append(function())
+            except Exception as error:  # raised below, where it is waited for
+                done.append(error)
+
+        thread = threading.Thread(target=work, name="sojourn-resolver", daemon=True)
+        thread.start()
+        thread.join(max(until - time.monotonic(), 0.0))
+        if not done:
+            raise TimeoutError
+        if isinstance(done[0], Exception):
+            raise done[0]
+        return done[0]
+
+
+class _TaskReadiness:
+    async def wait(self, handle: int, events: int, until: float) -> None:
+        loop = asyncio.get_running_loop()
+        ready: asyncio.Future[None] = loop.create_future()
+        timer = loop.call_later(max(until - time.monotonic(), 0.0), _expire, ready)
+        if events & _READ:
+            loop.add_reader(handle, _resolve, ready)
+        if events & _WRITE:
+            loop.add_writer(handle, _resolve, ready)
+        try:
+            await ready
+        finally:
+            timer.cancel()
+            if events & _READ:
+                loop.remove_reader(handle)
+            if events & _WRITE:
+                loop.remove_writer(handle)
+
+    async def call(self, function: Callable[[], Any], until: float) -> Any:
+        work = asyncio.get_running_loop().run_in_executor(None, function)
+        return await asyncio.wait_for(work, max(until - time.monotonic(), 0.0))
+
+
+def _resolve(ready: asyncio.Future[None]) -> None:
+    if not ready.done():
+        ready.set_result(None)
+
+
+def _expire(ready: asyncio.Future[None]) -> None:
+    if not ready.done():
+        ready.set_exception(TimeoutError())
+
+
+def readiness(world: World) -> Readiness:
+    """How callers of this world wait."""
+    return _TaskReadiness() if world == "async" else _ThreadReadiness()
+
+
+# --- The connection ----------------------------------------------------------------------------------------------------
+
+_OUTDATED: Final = frozenset({"26000", "0A000", "42P01", "3F000", "42883", "42703"})
+_OK: Final = (pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK)
+
+
+class Wire:
+    """An open connection. One caller at a time."""
+
+    def __init__(self, connection: pq.abc.PGconn, readiness: Readiness) -> None:
+        connection.nonblocking = 1
+        connection.notice_handler = self._notice
+        self._connection = connection
+        self._readiness = readiness
+        self._prepared: set[bytes] = set()
+        self._poller = select.poll()
+        self._poller.register(connection.socket, _READ)
+        self._sent = False
+        self.broken = False
+        """Whether it is not to be used again."""
+        self.outdated = False
+        """Whether what was prepared on it is not, or no longer, there."""
+        self.warned = False
+        """Whether the server warned of something in the last run."""
+
+    def usable(self) -> bool:
+        """Whether the next caller can use it: it is idle, and the server has not spoken meanwhile, as it does to say
+        good-bye."""
+        return self.idle() and not self._poller.poll(0)
+
+    def idle(self) -> bool:
+        """Whether it is in order, and in no transaction."""
+        return not (self.broken or self.outdated) and self._connection.transaction_status == pq.TransactionStatus.IDLE
+
+    async def run(self, steps: Sequence[Step], until: float) -> list[list[Row]]:
+        """Run steps in one transaction and one round trip; the rows of each. Raises `Failed` and `Refusal`."""
+        self.broken, self._sent, self.warned = True, False, False
+        statement, values = steps[0]
+        try:
+            if len(steps) == 1 and statement.name in self._prepared:
+                self._connection.send_query_prepared(statement.name, statement.write(values), statement.formats, 1)
+                await self._flush(until)
+                found = [statement.read(await self._only_result(until))]
+            else:
+                found = await self._run_in_pipeline(steps, until)
+        except TimeoutError:
+            raise Failed("the server gave no answer within the deadline", sent=self._sent) from None
+        except Error as error:
+            raise self._loss(str(error)) from error
+        self.broken = False
+        return found
+
+    async def execute(self, script: str, until: float) -> list[list[tuple[str | None, ...]]]:
+        """Run statements without parameters in one transaction and one round trip; the rows of each, as text. Raises as
+        `run`."""
+        self.broken, self._sent = True, False
+        found: list[list[tuple[str | None, ...]]] = []
+        try:
+            self._connection.send_query(script.encode())
+            await self._flush(until)
+            refusal: Refusal | None = None
+            while (result := await self._next(until)) is not None:
+                if result.status in _OK:
+                    found.append(_texts(result))
+                else:
+                    refusal = self._refusal(result)
+        except TimeoutError:
+            raise Failed("the server gave no answer within the deadline", sent=self._sent) from None
+        except Error as error:
+            raise self._loss(str(error)) from error
+        self.broken = False
+        if refusal is not None:
+            raise refusal
+        return found
+
+    def close(self) -> None:
+        """Say good-bye, without waiting."""
+        self.broken = True
+        self._connection.finish()
+
+    def abandon(self) -> None:
+        """In the child of a fork: part with the connection without a word, as it is the parent's."""
+        self.broken = True
+        os.close(self._connection.socket)
+
+    # --- Parts ---------------------------------------------------------------------------------------------------
+
+    async def _run_in_pipeline(self, steps: Sequence[Step], until: float) -> list[list[Row]]:
+        connection, prepared = self._connection, self._prepared.copy()
+        plan: list[tuple[Statement, bool]] = []
+        connection.enter_pipeline_mode()
+        for statement, values in steps:
+            if statement.name not in prepared:
+                connection.send_prepare(statement.name, statement.text, statement.types)
+                prepared.add(statement.name)
+                plan.append((statement, True))
+            connection.send_query_prepared(statement.name, statement.write(values), statement.formats, 1)
+            plan.append((statement, False))
+        connection.pipeline_sync()
+        await self._flush(until)
+        found: list[list[Row]] = []
+        refusal: Refusal | None = None
+        for statement, preparing in plan:
+            result = await self._next(until)
+            if result is None:
+                raise self._loss("the server's answers are not those that were asked for")
+            if result.status in _OK:
+                if preparing:
+                    self._prepared.add(statement.name)
+                else:
+                    found.append(statement.read(result))
+            elif result.status != pq.ExecStatus.PIPELINE_ABORTED and refusal is None:
+                refusal = self._refusal(result)
+            await self._next(until)  # None: the end of this step's answer
+        await self._next(until)  # the end of the transaction
+        connection.exit_pipeline_mode()
+        if refusal is not None:
+            self.broken = False
+            raise refusal
+        return found
+
+    async def _only_result(self, until: float) -> pq.abc.PGresult:
+        """The result of the one statement that was sent, once the server is done: it tells of the statement first, and
+        then commits."""
+        first = result = await self._next(until)
+        while result is not None:
+            if result.status not in _OK:
+                refusal = self._refusal(result)
+                while await self._next(until) is not None:
+                    pass
+                self.broken = False
+                raise refusal
+            result = await self._next(until)
+        if first is None:
+            raise self._loss("the server's answers are not those that were asked for")
+        return first
+
+    async def _next(self, until: float) -> pq.abc.PGresult | None:
+        connection = self._connection
+        while connection.is_busy():
+            await self._readiness.wait(connection.socket, _READ, until)
+            connection.consume_input()
+        return connection.get_result()
+
+    async def _flush(self, until: float) -> None:
+        """Send what is to be sent. Once all of it is, the server may act on it."""
+        connection = self._connection
+        while connection.flush():
+            await self._readiness.wait(connection.socket, _READ | _WRITE, until)
+            connection.consume_input()
+        self._sent = True
+
+    def _refusal(self, result: pq.abc.PGresult) -> Refusal:
+        """What a result that is none says. Raises it if the connection is over with it."""
+        state = result.error_field(pq.DiagnosticField.SQLSTATE)
+        if state is None:  # libpq's own words: the connection was lost
+            raise self._loss(result.get_error_message())
+        message = result.error_field(pq.DiagnosticField.MESSAGE_PRIMARY) or b""
+        severity = result.error_field(pq.DiagnosticField.SEVERITY_NONLOCALIZED)
+        refusal = Refusal(message.decode("utf-8", "replace"), state.decode(), fatal=severity != b"ERROR")
+        self.outdated |= refusal.state in _OUTDATED
+        if refusal.fatal:
+            raise refusal
+        return refusal
+
+    def _loss(self, message: str) -> Failed:
+        return Failed(message.strip().replace("\n", " "), sent=self._sent, lost=True)
+
+    def _notice(self, result: pq.abc.PGresult) -> None:
+        self.warned |= result.error_field(pq.DiagnosticField.SEVERITY_NONLOCALIZED) == b"WARNING"
+
+
+def _texts(result: pq.abc.PGresult) -> list[tuple[str | None, ...]]:
+    return [
+        tuple(
+            None if (data := result.get_value(row, column)) is None else data.decode()
+            for column in range(result.nfields)
+        )
+        for row in range(result.ntuples)
+    ]
+
+
+# --- Connecting --------------------------------------------------------------------------------------------------------
+
+
+async def connect(parameters: dict[str, Any], readiness: Readiness, until: float) -> Wire:
+    """Open a connection. Raises `Failed`; nothing was asked of the server then."""
+    try:
+        resolved = await _resolved(parameters, readiness, until)
+        connection = pq.PGconn.connect_start(make_conninfo(**resolved).encode())
+        try:
+            await _establish(connection, readiness, until)
+            return Wire(connection, readiness)
+        except BaseException:
+            connection.finish()
+            raise
+    except TimeoutError:
+        raise Failed("no connection could be made within the deadline", sent=False) from None
+    except (Error, OSError) as error:
+        raise Failed(f"no connection could be made: {error}", sent=False) from error
+
+
+async def _establish(connection: pq.abc.PGconn, readiness: Readiness, until: float) -> None:
+    state = pq.PollingStatus.WRITING
+    while state != pq.PollingStatus.OK:
+        if state == pq.PollingStatus.FAILED or connection.status == pq.ConnStatus.BAD:
+            message = connection.get_error_message().strip().replace("\n", " ")
+            raise Failed(f"no connection could be made: {message}", sent=False)
+        events = _READ if state == pq.PollingStatus.READING else _WRITE
+        await readiness.wait(connection.socket, events, until)
+        state = connection.connect_poll()
+
+
+async def _resolved(parameters: dict[str, Any], readiness: Readiness, until: float) -> dict[str, Any]:
+    """The parameters with addresses for names: libpq would wait for the resolver as long as that takes."""
+    hosts = str(parameters.get("host") or os.environ.get("PGHOST", "")).split(",")
+    if "hostaddr" in parameters or not any(map(_is_name, hosts)):
+        return parameters
+    ports = str(parameters.get("port") or os.environ.get("PGPORT", "")).split(",")
+    ports = ports * len(hosts) if len(ports) == 1 else ports
+    found: list[tuple[str, str, str]] = []
+    for host, port in zip(hosts, ports, strict=True):
+        for address in await _addresses(host, readiness, until):
+            found.append((host, address, port))
+    host, address, port = (",".join(column) for column in zip(*found, strict=True))
+    return parameters | {"host": host, "hostaddr": address, "port": port}
+
+
+async def _addresses(host: str, readiness: Readiness, until: float) -> list[str]:
+    if not _is_name(host):
+        return ["" if host.startswith(("/", "@")) else host]
+    found = await readiness.call(lambda: socket.getaddrinfo(host, None, type=socket.SOCK_STREAM), until)
+    return list(dict.fromkeys(address[0] for *_, address in found))
+
+
+def _is_name(host: str) -> bool:
+    if not host or host.startswith(("/", "@")):
+        return False
+    try:
+        ip_address(host)
+    except ValueError:
+        return True
+    return False

@@ -1,0 +1,163 @@
+"""A real PostgreSQL for the tests: one server for all of them, a database for each test, gone when they are over.
+
+It refuses to run as root; there it runs as the system's user for it, or as nobody.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from itertools import count
+from pathlib import Path
+
+import psycopg
+
+from .process import LOOPBACK, Process
+
+__all__ = ["Database", "PostgreSQL", "shared"]
+
+_numbers = count(1)
+
+
+def _programs() -> Path:
+    """The folder of the newest server that is installed."""
+    found = shutil.which("postgres")
+    folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: float(path.parent.name))
+    if not found and not folders:
+        raise AssertionError("there is no PostgreSQL server: apt-get install postgresql")
+    return folders[-1] if folders else Path(str(found)).parent
+
+
+def _user() -> pwd.struct_passwd | None:
+    """Whom the server runs as, if not as ourselves."""
+    if os.geteuid():
+        return None
+    try:
+        return pwd.getpwnam("postgres")
+    except KeyError:
+        return pwd.getpwnam("nobody")
+
+
+class PostgreSQL(Process):
+    """One server. ``settings`` are those of its configuration; by default it does not wait for its disk."""
+
+    def __init__(self, **settings: object) -> None:
+        super().__init__()
+        self.data = self.folder / "data"
+        self.settings: dict[str, object] = {"fsync": "off", "max_connections": 100} | settings
+
+    def url(self, database: str = "postgres", **options: object) -> str:
+        """The address of a database, for Sojourn or psycopg."""
+        query = "&".join(f"{name}={value}" for name, value in options.items())
+        return f"postgresql://sojourn@{LOOPBACK}:{self.port}/{database}" + (f"?{query}" if query else "")
+
+    def command(self) -> list[str]:
+        if not self.data.exists():
+            self._lay_out()
+        settings = {
+            "port": self.port,
+            "listen_addresses": LOOPBACK,
+            "unix_socket_directories": self.folder,
+            "shared_buffers": "32MB",
+            "jit": "off",
+            **self.settings,
+        }
+        given = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+        return [*self._as_user(), str(_programs() / "postgres"), "-D", str(self.data), *given]
+
+    def answers(self) -> bool:
+        try:
+            psycopg.connect(self.url(), connect_timeout=2).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def stop(self) -> None:
+        """Shut down without waiting for clients."""
+        self._end(signal.SIGINT)
+
+    def ask(self, statement: str, *values: object, database: str = "postgres") -> list[tuple[object, ...]]:
+        """What a client of the tests' own is answered."""
+        with psycopg.connect(self.url(database), autocommit=True) as connection:
+            cursor = connection.execute(statement, values)  # type: ignore[call-overload]
+            return cursor.fetchall() if cursor.description else []
+
+    def backends(self) -> list[int]:
+        """The pids of everything that the server runs, itself first."""
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+        return [self.pid, *map(int, children)]
+
+    def hang(self) -> None:
+        """Nothing in the server does anything any more; the system still accepts connections for it."""
+        for pid in self.backends():
+            os.kill(pid, signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """After `hang`."""
+        for pid in reversed(self.backends()):
+            os.kill(pid, signal.SIGCONT)
+
+    def database(self) -> Database:
+        """A new database."""
+        name = f"test{next(_numbers)}_{os.getpid()}"
+        self.ask(f"CREATE DATABASE {name}")
+        return Database(self, name)
+
+    def _as_user(self) -> list[str]:
+        user = _user()
+        if user is None:
+            return []
+        return ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups", "--"]
+
+    def _lay_out(self) -> None:
+        user = _user()
+        if user is not None:
+            os.chown(self.folder, user.pw_uid, user.pw_gid)
+        subprocess.run(
+            [
+                *self._as_user(), str(_programs() / "initdb"), "-D", str(self.data), "-U", "sojourn", "-A", "trust",
+                "-E", "UTF8", "--locale=C", "--no-sync",
+            ],
+            check=True,
+            capture_output=True,
+            cwd=self.folder,
+        )  # fmt: skip
+
+
+class Database:
+    """A database of a server, for one test."""
+
+    def __init__(self, server: PostgreSQL, name: str) -> None:
+        self.server = server
+        self.name = name
+
+    def url(self, **options: object) -> str:
+        return self.server.url(self.name, **options)
+
+    def ask(self, statement: str, *values: object) -> list[tuple[object, ...]]:
+        return self.server.ask(statement, *values, database=self.name)
+
+    def drop(self) -> None:
+        self.server.ask(f"DROP DATABASE {self.name} WITH (FORCE)")
+
+
+@cache
+def shared() -> PostgreSQL:
+    """The server that all tests share which do no harm to it."""
+    return PostgreSQL().start()
+
+
+@contextmanager
+def fresh() -> Iterator[Database]:
+    """A database of the shared server, while it is needed."""
+    database = shared().database()
+    try:
+        yield database
+    finally:
+        database.drop()
