@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from servers import postgres
 
+from servers import postgres
 from sojourn import open_store
 from sojourn.store import Store, World
 from sojourn.testing import DurableStoreContract

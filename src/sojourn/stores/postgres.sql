@@ -58,7 +58,7 @@ CREATE TABLE held (sessions bigint NOT NULL);
 INSERT INTO held VALUES (0);
 
 -- name: about
-SELECT version, works_with FROM about;
+SELECT version, works_with, current_setting('synchronous_standby_names') FROM about;
 
 -- name: describe
 DELETE FROM about; INSERT INTO about VALUES (@version@, @works_with@);
@@ -175,7 +175,7 @@ WHERE handle = :handle AND epoch = (SELECT epoch FROM era) - 1;
 DELETE FROM session
 WHERE handle = ANY (ARRAY(
     SELECT handle FROM session WHERE epoch < (SELECT epoch FROM era)
-    ORDER BY epoch LIMIT :limit FOR UPDATE SKIP LOCKED))
+    ORDER BY epoch LIMIT :limit FOR UPDATE))
 RETURNING handle, user_id, expires_at
 
 -- name: purge
@@ -238,8 +238,11 @@ added AS (
 UPDATE held SET sessions = sessions + (SELECT sum(CASE kind WHEN 'created' THEN 1 WHEN 'ended' THEN -1 ELSE 0 END) FROM added)
 WHERE EXISTS (SELECT FROM added);
 
+-- name: version
+SELECT version FROM about;
+
 -- name: any_fresh
-SELECT 1 FROM fresh LIMIT 1;
+SELECT EXISTS (SELECT FROM fresh)::int;
 
 -- name: trim
 DELETE FROM change WHERE position <= (SELECT max(position) FROM change) - :limit;

@@ -1,8 +1,8 @@
-"""The connections of this process to PostgreSQL: opened when they are needed, used by one caller at a time, gone after a
-fork; and what a failure means to a caller.
+"""The connections of this process to PostgreSQL: opened when they are needed, used by one caller at a time, gone after
+a fork; and what a failure means to a caller.
 
-A stack of idle connections and a queue of those who wait for one. A connection in use that fails is closed, and the next
-caller opens another: so recovery needs no restart, and nobody ever meets what was left on the wire for somebody else.
+A stack of idle connections and a queue of those who wait for one. A connection in use that fails is closed, and the
+next caller opens another: so recovery needs no restart, and nobody ever meets what was left for somebody else.
 The connection used last is used first, as its server process is warm.
 """
 
@@ -102,8 +102,8 @@ class Pool:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Callable[..., Awaitable[list[list[Row]]]]]:
-        """Several round trips on one connection: what is yielded runs steps, the first of which begins a transaction and
-        the last of which ends it. Left open, it is rolled back with its connection. Raises as `write`."""
+        """Several round trips on one connection: what is yielded runs steps, the first of which begins a transaction
+        and the last of which ends it. Left open, it is rolled back with its connection. Raises as `write`."""
         until = time.monotonic() + self.deadline
         try:
             wire = await self._take(until)
@@ -182,8 +182,7 @@ class Pool:
             raise StoreUnavailable(
                 "the store was closed"
                 if self._closed
-                else f"all {self._size} connections were in use past the deadline: raise pool= in the URL, or send fewer "
-                "requests at once"
+                else f"all {self._size} connections were in use past the deadline: raise pool= in the URL"
             )
         return place.wire
 

@@ -14,7 +14,8 @@ __all__ = ["Row", "Statement", "Step"]
 
 Row: TypeAlias = "tuple[Any, ...]"
 
-_PARAMETER: Final = re.compile(r"(?<!:):([a-z_]+)")
+_PARAMETER: Final = re.compile(r"(?<![:']):([a-z_]+)")  # neither a cast, nor in a text
+_COMMENT: Final = re.compile(r"^--.*\n?", re.MULTILINE)
 _float = Struct(">d")
 _int = Struct(">q")
 
@@ -79,7 +80,7 @@ class Statement:
             return f"${names.index(match[1]) + 1}"
 
         self.name = name.encode()
-        self.text = _PARAMETER.sub(number, text).rstrip(";\n").encode()
+        self.text = _PARAMETER.sub(number, _COMMENT.sub("", text)).rstrip(";\n").encode()
         self.types = [_TYPES[each][0] for each in names]
         self.formats = [1] * len(names)
         self._writers = [(each, _TYPES[each][1]) for each in names]

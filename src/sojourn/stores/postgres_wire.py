@@ -1,12 +1,12 @@
 """One connection to a PostgreSQL server, with a deadline on everything. Written once, for both worlds.
 
-psycopg's own connections wait as long as the server makes them: one that hangs in the middle of a query hangs its client,
-and the cancel request that follows hangs, too. So this speaks through psycopg's libpq wrapper (`psycopg.pq`), which never
-waits, and does the waiting itself, in the way of its world (`Readiness`). It also costs a third of a cursor.
+psycopg's own connections wait as long as the server makes them: one that hangs in the middle of a query hangs its
+client, and the cancel request that follows hangs, too. So this speaks through psycopg's libpq wrapper (`psycopg.pq`),
+which never waits, and does the waiting itself, in the way of its world (`Readiness`).
 
-Rules: several steps that are run together are one transaction and one round trip (libpq's pipeline mode). A connection on
-which anything but a plain refusal of the server happened is broken, and is never used again. Nothing here retries, and
-nothing here knows what the statements say.
+Rules: several steps that are run together are one transaction and one round trip (libpq's pipeline mode). A connection
+on which anything but a plain refusal of the server happened is broken, and is never used again. Nothing here retries,
+and nothing here knows what the statements say.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from collections.abc import Callable, Sequence
 from ipaddress import ip_address
 from typing import Any, Final, Protocol
 
-from ..errors import MissingExtra
+from ..errors import ConfigurationError, MissingExtra
 from ..store import World
 from .postgres_statement import Row, Statement, Step
 
 try:
     from psycopg import Error, pq
-    from psycopg.conninfo import make_conninfo
+    from psycopg.conninfo import conninfo_to_dict, make_conninfo
 except ImportError as error:
     raise MissingExtra("postgresql://", "postgres") from error
 
-__all__ = ["Failed", "Readiness", "Refusal", "Wire", "connect", "readiness"]
+__all__ = ["Failed", "Readiness", "Refusal", "Wire", "connect", "parameters_of", "readiness"]
 
 _READ: Final = select.POLLIN
 _WRITE: Final = select.POLLOUT
 
 
-class Failed(Exception):  # noqa: N818 - it is no error of a caller's
+class Failed(Exception):
     """There is no connection, it broke (`lost`), or the time was up. `sent`: whether the server may have acted on the
     request."""
 
@@ -47,9 +47,8 @@ class Failed(Exception):  # noqa: N818 - it is no error of a caller's
         self.lost = lost
 
 
-class Refusal(Exception):  # noqa: N818 - it is no error of a caller's
-    """The server refused, and did nothing. `state` is its SQLSTATE, or "" where it gave none; `fatal`: it has closed the
-    connection as well."""
+class Refusal(Exception):
+    """The server refused, and did nothing. `state` is its SQLSTATE; `fatal`: it has closed the connection as well."""
 
     def __init__(self, message: str, state: str, *, fatal: bool) -> None:
         super().__init__(message)
@@ -57,14 +56,14 @@ class Refusal(Exception):  # noqa: N818 - it is no error of a caller's
         self.fatal = fatal
 
 
-# --- Waiting -----------------------------------------------------------------------------------------------------------
+# --- Waiting ---------------------------------------------------------------------------------------------------------
 
 
 class Readiness(Protocol):
     """How callers of one world wait for a socket, and for a name to be resolved."""
 
     async def wait(self, handle: int, events: int, until: float) -> None:
-        """Wait until the socket can be read or written (POLLIN, POLLOUT). TimeoutError if that is not before `until`."""
+        """Wait until the socket can be read or written (POLLIN, POLLOUT). TimeoutError if it cannot before `until`."""
 
     async def call(self, function: Callable[[], Any], until: float) -> Any:
         """The result of a function that may block, called in a thread. TimeoutError as above."""
@@ -135,7 +134,7 @@ def readiness(world: World) -> Readiness:
     return _TaskReadiness() if world == "async" else _ThreadReadiness()
 
 
-# --- The connection ----------------------------------------------------------------------------------------------------
+# --- The connection --------------------------------------------------------------------------------------------------
 
 _OUTDATED: Final = frozenset({"26000", "0A000", "42P01", "3F000", "42883", "42703"})
 _OK: Final = (pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK)
@@ -317,7 +316,16 @@ def _texts(result: pq.abc.PGresult) -> list[tuple[str | None, ...]]:
     ]
 
 
-# --- Connecting --------------------------------------------------------------------------------------------------------
+# --- Connecting ------------------------------------------------------------------------------------------------------
+
+
+def parameters_of(conninfo: str) -> dict[str, Any]:
+    """What a URL or a string of settings says, as libpq understands it; `ConfigurationError` if it does not."""
+    try:
+        found = conninfo_to_dict(conninfo)
+    except Error as error:
+        raise ConfigurationError(f"that is no URL of a PostgreSQL database: {str(error).strip()}") from error
+    return {"fallback_application_name": "sojourn", **found, "client_encoding": "UTF8"}
 
 
 async def connect(parameters: dict[str, Any], readiness: Readiness, until: float) -> Wire:
@@ -338,7 +346,7 @@ async def connect(parameters: dict[str, Any], readiness: Readiness, until: float
 
 
 async def _establish(connection: pq.abc.PGconn, readiness: Readiness, until: float) -> None:
-    state = pq.PollingStatus.WRITING
+    state: int = pq.PollingStatus.WRITING
     while state != pq.PollingStatus.OK:
         if state == pq.PollingStatus.FAILED or connection.status == pq.ConnStatus.BAD:
             message = connection.get_error_message().strip().replace("\n", " ")
@@ -357,8 +365,7 @@ async def _resolved(parameters: dict[str, Any], readiness: Readiness, until: flo
     ports = ports * len(hosts) if len(ports) == 1 else ports
     found: list[tuple[str, str, str]] = []
     for host, port in zip(hosts, ports, strict=True):
-        for address in await _addresses(host, readiness, until):
-            found.append((host, address, port))
+        found += [(host, address, port) for address in await _addresses(host, readiness, until)]
     host, address, port = (",".join(column) for column in zip(*found, strict=True))
     return parameters | {"host": host, "hostaddr": address, "port": port}
 

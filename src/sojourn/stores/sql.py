@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 from ..errors import DamagedRecord
 from ..facts import ended
-from ..policy import touched
 from ..record import Change, EndReason, Record, replace
 from .sealing import unseal
 
@@ -21,11 +20,13 @@ __all__ = [
     "check_row",
     "columns",
     "commit_values",
-    "disagree",
+    "disagreement",
     "ends",
+    "fact_columns",
     "fact_row",
     "page",
     "readable",
+    "record_values",
     "same_columns",
     "whole",
 ]
@@ -51,43 +52,44 @@ def columns(record: Record) -> tuple[Any, ...]:
     )
 
 
-def whole(handle: str, body: bytes, accessed_at: Any, fence: Any, leased_until: Any) -> Record:
+def whole(handle: str, body: bytes, accessed_at: Any, fence: Any, leased_until: Any, *, capped: bool = False) -> Record:
     """The record of a row: its body, with what the columns may know better. `DamagedRecord` if the body fails its
-    check, or a column is older than it."""
+    check, or a column is older than it. ``capped``: a caller's clock may have been ahead of the store's, which then put
+    its own time into the column of the last activity."""
     record = unseal(handle, body)
     if fence != record.fence:
         # A lease is taken when the one before it is over: number and end grow together.
         newer = type(fence) is int and type(leased_until) is float and leased_until > record.leased_until
         if not newer or fence < record.fence:
-            disagree(handle)
+            raise disagreement(handle)
         record = replace(record, fence=fence, leased_until=leased_until)
     elif leased_until != record.leased_until:
-        disagree(handle)
+        raise disagreement(handle)
     if accessed_at != record.accessed_at:
-        if type(accessed_at) is not float or not accessed_at > record.accessed_at:
-            disagree(handle)
-        record = touched(record, accessed_at)
+        if type(accessed_at) is not float or not (capped or accessed_at > record.accessed_at):
+            raise disagreement(handle)
+        record = replace(record, accessed_at=accessed_at)
     return record
 
 
-def check_row(handle: str, body: bytes, *row: Any) -> None:
+def check_row(handle: str, body: bytes, *row: Any, capped: bool = False) -> None:
     """`DamagedRecord` if a row is not whole: its body, and its `columns`."""
     *_, accessed_at, _, _, fence, leased_until = row
-    if columns(whole(handle, body, accessed_at, fence, leased_until)) != row:
-        disagree(handle)
+    if columns(whole(handle, body, accessed_at, fence, leased_until, capped=capped)) != row:
+        raise disagreement(handle)
 
 
-def disagree(handle: str) -> NoReturn:
-    """`DamagedRecord`: the database decides otherwise by the columns than the body says."""
-    raise DamagedRecord(handle, "its columns and its body disagree")
+def disagreement(handle: str) -> DamagedRecord:
+    """What is raised where the database decides otherwise by the columns than the body says."""
+    return DamagedRecord(handle, "its columns and its body disagree")
 
 
-def readable(rows: Iterable[Sequence[Any]]) -> Iterator[Record]:
+def readable(rows: Iterable[Sequence[Any]], *, capped: bool = False) -> Iterator[Record]:
     """The records of rows (a handle, and the arguments of `whole`) that pass their check. In a list one damaged record
     must not hide the others; it is logged."""
     for row in rows:
         try:
-            yield whole(*row)
+            yield whole(*row, capped=capped)
         except DamagedRecord as error:
             log.error("%s", error)  # noqa: TRY400 - the traceback would say nothing more
 
@@ -108,20 +110,26 @@ def same_columns(base: Record, wanted: Record) -> bool:
     )
 
 
+def record_values(record: Record) -> dict[str, Any]:
+    """The columns of a record as parameters, by their names."""
+    return {
+        "handle": record.handle,
+        "version": record.version,
+        "generation": record.generation,
+        "user_id": record.user_id,
+        "authenticated_at": record.authenticated_at,
+        "accessed_at": record.accessed_at,
+        "idle_for": record.idle_for,
+        "ends_at": record.ends_at,
+        "fence": record.fence,
+        "leased_until": record.leased_until,
+    }
+
+
 def commit_values(base: Record, wanted: Record, body: bytes, now: float | None, fence: int) -> dict[str, Any]:
     """The parameters of `commit_all`."""
-    return {
-        "version": wanted.version,
-        "generation": wanted.generation,
-        "user_id": wanted.user_id,
-        "authenticated_at": wanted.authenticated_at,
-        "accessed_at": wanted.accessed_at,
-        "idle_for": wanted.idle_for,
-        "ends_at": wanted.ends_at,
-        "fence": wanted.fence,
-        "leased_until": wanted.leased_until,
+    return record_values(wanted) | {
         "body": body,
-        "handle": wanted.handle,
         "base_version": base.version,
         "base_generation": base.generation,
         "held_fence": fence,
@@ -145,6 +153,18 @@ def ends(rows: Iterable[Sequence[Any]], reason: EndReason, now: float) -> list[C
 def fact_row(change: Change) -> tuple[Any, ...]:
     """A fact in the order of its table, without its position."""
     return (change.id, change.kind, change.at, change.handle, change.user_id, change.reason)
+
+
+def fact_columns(facts: Sequence[Change]) -> dict[str, Any]:
+    """Facts as parameters, a list for each column."""
+    return {
+        "ids": [change.id for change in facts],
+        "kinds": [change.kind for change in facts],
+        "ats": [change.at for change in facts],
+        "handles": [change.handle for change in facts],
+        "users": [change.user_id for change in facts],
+        "reasons": [change.reason for change in facts],
+    }
 
 
 def page(since: int, rows: Sequence[Sequence[Any]]) -> tuple[int, list[Change]]:

@@ -29,7 +29,7 @@ from .sql import (
     check_row,
     columns,
     commit_values,
-    disagree,
+    disagreement,
     ends,
     fact_row,
     page,
@@ -140,7 +140,10 @@ class SQLiteStore:
             rows = connection.execute(_SQL["lease"], (now + hold, handle, generation, now, now)).fetchall()
             if rows:
                 return Committed(whole(handle, *rows[0]))
-            return lease_refusal(_load(connection, handle), generation, now) or disagree(handle)
+            refusal = lease_refusal(_load(connection, handle), generation, now)
+            if refusal is None:
+                raise disagreement(handle)
+            return refusal
 
         return await self._file.write(act, single=True)
 
@@ -225,7 +228,7 @@ def _refusal(connection: Connection, base: Record, wanted: Record, now: float, f
     """Why the compare-and-set changed no row: the guard's answer on the record as it is."""
     answer = guard(_load(connection, wanted.handle), base, wanted, now, fence)
     if answer is None:
-        disagree(wanted.handle)
+        raise disagreement(wanted.handle)
     return answer
 
 

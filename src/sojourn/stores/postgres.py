@@ -1,0 +1,386 @@
+"""The PostgreSQL store: many machines, one database to run.
+
+What it promises of an acknowledged write: ``power`` (the default: it survives a power cut of the server, as far as the
+server's own fsync does), ``replicated`` (a synchronous standby has it, too; the server must name one in
+``synchronous_standby_names``), or ``process`` (synchronous_commit=off: it survives the death of the client, and a crash
+of the server may take the last fraction of a second).
+
+The server's clock decides who lives, unless ``clock="caller"`` says that the `now` of each call does, as in tests. The
+statements stand in ``postgres.sql``; here is what each operation does with them. `postgres_pool` is how they reach the
+server, and what its failures mean. Opening does no I/O: a server that is away is met by the first operation, and the
+first that finds it makes the tables.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any, Final, Literal, TypeAlias, cast
+from urllib.parse import SplitResult, parse_qsl, urlencode
+
+from ..config import SessionConfig, seconds
+from ..errors import ConfigurationError, DamagedRecord, StoreError, StoreUnavailable
+from ..facts import created
+from ..policy import guard, lease_refusal
+from ..record import Cap, Change, Committed, EndReason, Gone, Leased, Outcome, Record, Refused, Summary
+from ..store import NO_CAP, Durability, Stats, World
+from . import postgres_schema
+from .postgres_pool import Pool
+from .postgres_schema import ensure, lock_number, quoted
+from .postgres_statement import Row, Step
+from .postgres_steps import commit, create, ending, leaving, step, text, text_of_fact, told
+from .postgres_wire import Wire, parameters_of
+from .sql import HISTORY, check_row, disagreement, page, readable, whole
+
+__all__ = ["PostgresStore"]
+
+log = logging.getLogger("sojourn")
+
+WhoseClock: TypeAlias = Literal["server", "caller"]
+
+_BATCH: Final = 1000  # records that are removed in one step
+_ATTEMPTS: Final = 5  # looks for the reason why nothing was changed, before the row itself is held to be the reason
+_SYNCHRONOUS: Final = {"power": "on", "process": "off", "replicated": "on"}
+
+
+class PostgresStore:
+    """Records in tables of a PostgreSQL database.
+
+    ``conninfo`` is what libpq takes: a URL, or ``host=... dbname=...``. The tables are in ``schema``. ``deadline``
+    bounds each operation, in seconds, connecting and waiting for one of the ``pool`` connections included. Raises
+    `ConfigurationError` for what cannot work; whether the server can be reached shows at the first operation.
+    """
+
+    def __init__(
+        self,
+        conninfo: str,
+        *,
+        schema: str = "sojourn",
+        durability: Durability = "power",
+        clock: WhoseClock = "server",
+        deadline: float = 1.0,
+        pool: int = 10,
+        world: World = "blocking",
+    ) -> None:
+        if durability not in _SYNCHRONOUS:
+            raise ConfigurationError(
+                f'the durability of PostgreSQL is "power", "replicated" or "process", not {durability!r}'
+            )
+        if clock not in ("server", "caller"):
+            raise ConfigurationError(f'the clock is "server" or "caller", not {clock!r}')
+        if not schema or "\0" in schema or pool < 1:
+            raise ConfigurationError("schema must be a name, and pool at least 1")
+        self.durability: Durability = durability
+        self.world: World = world
+        self._schema = schema
+        self._callers_clock = clock == "caller"
+        self._upgrades = postgres_schema.UPGRADES
+        self._settings = _settings(schema, durability, deadline)
+        self._pool = Pool(
+            parameters_of(conninfo),
+            self._prepare,
+            size=pool,
+            deadline=deadline,
+            world=world,
+            replicated=durability == "replicated",
+        )
+
+    async def _prepare(self, wire: Wire, until: float) -> None:
+        """Make a new connection ready for use."""
+        found = await ensure(wire, self._schema, self._settings, self._upgrades, until)
+        if self.durability == "replicated" and not found.standbys:
+            raise StoreUnavailable(
+                "durability=replicated needs a synchronous standby, and synchronous_standby_names of the server is "
+                "empty: nothing was written. Set it, or choose durability=power"
+            )
+
+    async def migrate(self) -> int:
+        """Make the tables, or bring them up to date, as the first operation would. Returns the version they have."""
+        ((row,),) = await self._pool.read(step("version"))
+        return cast(int, row[0])
+
+    # --- One session ---------------------------------------------------------------------------------------------
+
+    async def load(self, handle: str) -> Record | None:
+        (rows,) = await self._pool.read(step("load", handle=handle))
+        return self._whole(handle, *rows[0]) if rows else None
+
+    async def create(self, record: Record, now: float, cap: Cap = NO_CAP) -> Committed | Refused:
+        if cap.total is not None or (cap.per_user is not None and record.user_id is not None):
+            return await self._create_under_cap(record, now, cap)
+        (rows,) = await self._pool.write(self._creation(record, now))
+        return await self._created(record, rows, ())
+
+    async def commit(
+        self,
+        base: Record,
+        wanted: Record,
+        now: float,
+        *,
+        fence: int = 0,
+        facts: tuple[Change, ...] = (),
+        cap: Cap = NO_CAP,
+    ) -> Outcome:
+        replacement = [commit(base, wanted, self._moment(now), fence, facts)]
+        if wanted.user_id is not None and wanted.user_id != base.user_id:
+            if cap.per_user is not None:
+                return await self._sign_in_under_cap(base, wanted, now, fence, facts, cap)
+            replacement.insert(0, step("lock_shared", lock=self._lock_of(wanted.user_id)))
+        for _ in range(_ATTEMPTS):
+            *_, done = await self._pool.write(*replacement)
+            if done:
+                return Committed(wanted, facts)
+            current, at = await self._look(wanted.handle, now)
+            refusal = guard(current, base, wanted, at, fence)
+            if refusal is not None:
+                return refusal
+        raise disagreement(wanted.handle)
+
+    async def touch(self, handle: str, generation: int, at: float, now: float) -> bool:
+        activity = step("touch", handle=handle, generation=generation, accessed_at=at, now=self._moment(now))
+        (rows,) = await self._pool.write(activity)
+        return bool(rows)
+
+    async def lease(self, handle: str, generation: int, hold: float, now: float) -> Committed | Leased | Gone:
+        taking = step("lease", handle=handle, generation=generation, hold=hold, now=self._moment(now))
+        for _ in range(_ATTEMPTS):
+            (rows,) = await self._pool.write(taking)
+            if rows:
+                return Committed(self._whole(handle, *rows[0]))
+            current, at = await self._look(handle, now)
+            refusal = lease_refusal(current, generation, at)
+            if refusal is not None:
+                return refusal
+        raise disagreement(handle)
+
+    # --- Many sessions -------------------------------------------------------------------------------------------
+
+    async def end(self, handles: Sequence[str], reason: EndReason, now: float) -> tuple[Change, ...]:
+        (rows,) = await self._pool.write(ending("end", reason, self._moment(now), handles=handles))
+        return told(rows)
+
+    async def end_matching(
+        self,
+        now: float,
+        *,
+        user_id: str | None = None,
+        idle_since: float | None = None,
+        keep: str | None = None,
+        reason: EndReason = "revoked",
+    ) -> tuple[Change, ...]:
+        moment = self._moment(now)
+        if user_id is not None:
+            matching = {"user_id": user_id, "idle_since": idle_since, "keep": keep}
+            alone = step("lock", lock=self._lock_of(user_id))
+            _, rows = await self._pool.write(alone, ending("end_of_user", reason, moment, **matching))
+            return told(rows)
+        if idle_since is not None:
+            removal = ending("end_idle", reason, moment, idle_since=idle_since, keep=keep, limit=_BATCH)
+            return await self._in_batches(removal)
+        # All are dead from here on, those included that are being created; the rest is tidying up.
+        await self._pool.write(step("new_era"), *([step("keep", handle=keep)] if keep is not None else []))
+        return await self._in_batches(ending("clear", reason, moment, limit=_BATCH), dead_already=True)
+
+    async def summaries(
+        self, now: float, *, user_id: str | None = None, after: str = "", limit: int = 1000
+    ) -> list[Summary]:
+        bounds = {"after": after, "limit": limit, "now": self._moment(now)}
+        name, of_user = ("summaries", {}) if user_id is None else ("summaries_of_user", {"user_id": user_id})
+        (rows,) = await self._pool.read(step(name, **of_user, **bounds))
+        return [Summary.of(record) for record in readable(rows, capped=not self._callers_clock)]
+
+    async def purge_expired(self, now: float, limit: int) -> tuple[Change, ...]:
+        moment = self._moment(now)
+        (due,) = await self._pool.read(step("any_dead", now=moment))
+        ends: tuple[Change, ...] = ()
+        if due:
+            (rows,) = await self._pool.write(ending("purge", "expired", moment, limit=limit))
+            ends = told(rows)
+            if len(ends) < limit:  # what a caller who ended all has left behind
+                (rows,) = await self._pool.write(ending("clear", "revoked", moment, limit=limit - len(ends)))
+                ends += told(rows)
+        await self._place()
+        return ends
+
+    async def changes(self, since: int, limit: int) -> tuple[int, list[Change]]:
+        await self._place()
+        (rows,) = await self._pool.read(step("changes", since=since, limit=limit))
+        return page(since, [text_of_fact(row) for row in rows])
+
+    async def stats(self) -> Stats:
+        (((held,),), ((size,),)) = await self._pool.read(step("held"), step("size"))
+        return Stats(sessions=held, bytes=size, durability=self.durability)
+
+    async def verify(self) -> list[str]:
+        """Look at every record, and say what is damaged. Reads all of them. An empty list: all is well."""
+        problems: list[str] = []
+        after = ""
+        while True:
+            (rows,) = await self._pool.read(step("everything", after=after, limit=_BATCH))
+            for handle, body, version, generation, user_id, *others in rows:
+                columns = (version, generation, text(user_id), *others)
+                try:
+                    check_row(handle, body, *columns, capped=not self._callers_clock)
+                except DamagedRecord as error:
+                    problems.append(str(error))
+            if len(rows) < _BATCH:
+                return problems
+            after = rows[-1][0]
+
+    async def close(self) -> None:
+        self._pool.close()
+
+    # --- Parts ---------------------------------------------------------------------------------------------------
+
+    def _moment(self, now: float) -> float | None:
+        """The time that a statement is given; None: it takes the server's."""
+        return now if self._callers_clock else None
+
+    def _whole(self, handle: str, *row: Any) -> Record:
+        return whole(handle, *row, capped=not self._callers_clock)
+
+    def _lock_of(self, user_id: str) -> int:
+        return lock_number(self._schema, "user", user_id)
+
+    async def _look(self, handle: str, now: float) -> tuple[Record | None, float]:
+        """The record as it is, and the time that counts."""
+        ((row,),) = await self._pool.read(step("load_at", handle=handle, now=self._moment(now)))
+        return self._seen(handle, row)
+
+    def _seen(self, handle: str, row: Row) -> tuple[Record | None, float]:
+        at, body, *columns = row
+        return (None if body is None else self._whole(handle, body, *columns)), at
+
+    def _creation(self, record: Record, now: float) -> Step:
+        lock = None if record.user_id is None else self._lock_of(record.user_id)
+        return create(record, self._moment(now), lock)
+
+    async def _created(self, record: Record, rows: list[Row], evicted: tuple[Change, ...]) -> Committed:
+        if rows:
+            return Committed(record, (*evicted, created(record, rows[0][0])))
+        # An earlier attempt of the same creation: handles are never chosen twice. It may have ended meanwhile.
+        return Committed(await self.load(record.handle) or record)
+
+    async def _in_batches(self, removal: Step, *, dead_already: bool = False) -> tuple[Change, ...]:
+        """Remove so many records at a time that nobody waits for long, until there are no more."""
+        ends: list[Change] = []
+        while True:
+            try:
+                (rows,) = await self._pool.write(removal)
+            except StoreError as error:
+                if not dead_already:
+                    raise
+                log.warning("all sessions have ended; not all records could be removed, a sweep will: %s", error)
+                return tuple(ends)
+            ends += told(rows)
+            if len(rows) < _BATCH:
+                return tuple(ends)
+
+    async def _place(self) -> None:
+        """Give positions to the facts that have none."""
+        (((fresh,),),) = await self._pool.read(step("any_fresh"))
+        if fresh:
+            alone = step("lock", lock=lock_number(self._schema, "places"))
+            await self._pool.write(alone, step("place"), step("trim", limit=HISTORY))
+
+    # --- Under a cap ---------------------------------------------------------------------------------------------
+
+    async def _create_under_cap(self, record: Record, now: float, cap: Cap) -> Committed | Refused:
+        moment = self._moment(now)
+        total = [] if cap.total is None else [step("lock", lock=lock_number(self._schema, "total"))]
+        async with self._pool.transaction() as run:
+            *_, mine, ((held,),), (known,) = await run(
+                *self._with_the_user_locked(record),
+                *total,
+                self._others_of_user(record, moment),
+                step("held"),
+                step("load_at", handle=record.handle, now=moment),
+            )
+            current, _ = self._seen(record.handle, known)
+            if current is not None:
+                return Committed(current)  # an earlier attempt of the same creation
+            going = leaving(mine, cap)
+            if going is None:
+                return Refused()
+            (rows,) = await run(ending("end", "evicted", moment, handles=going))
+            if cap.total is not None:
+                excess = held + 1 - len(rows) - cap.total
+                (dead,) = await run(ending("purge", "expired", moment, limit=max(excess, 0)))
+                (used,) = await run(ending("least_used", "evicted", moment, limit=max(excess - len(dead), 0)))
+                rows = [*rows, *dead, *used]
+            added, _ = await run(self._creation(record, now), step("commit"))
+        return await self._created(record, added, told(rows))
+
+    async def _sign_in_under_cap(
+        self, base: Record, wanted: Record, now: float, fence: int, facts: tuple[Change, ...], cap: Cap
+    ) -> Outcome:
+        moment = self._moment(now)
+        async with self._pool.transaction() as run:
+            *_, mine, (row,) = await run(
+                *self._with_the_user_locked(wanted),
+                self._others_of_user(wanted, moment),
+                step("load_at", handle=wanted.handle, now=moment),
+            )
+            current, at = self._seen(wanted.handle, row)
+            refusal = guard(current, base, wanted, at, fence)
+            if refusal is not None:
+                return refusal
+            going = leaving(mine, cap)
+            if going is None:
+                return Refused()
+            evicted, done = await run(
+                ending("end", "evicted", moment, handles=going), commit(base, wanted, moment, fence, facts)
+            )
+            if done:
+                await run(step("commit"))
+                return Committed(wanted, (*told(evicted), *facts))
+        return await self.commit(base, wanted, now, fence=fence, facts=facts, cap=cap)  # somebody came between
+
+    def _with_the_user_locked(self, record: Record) -> list[Step]:
+        """The beginning of a transaction in which no other session of the record's user comes or goes."""
+        steps = [step("begin")]
+        if record.user_id is not None:
+            steps.append(step("lock", lock=self._lock_of(record.user_id)))
+        return steps
+
+    def _others_of_user(self, record: Record, moment: float | None) -> Step:
+        return step("user_oldest_first", user_id=record.user_id, handle=record.handle, now=moment)
+
+
+def _settings(schema: str, durability: Durability, deadline: float) -> str:
+    """What holds for each connection, as a script."""
+    # The server gives up a little before its client does, who then knows that nothing was written.
+    patience = max(int(deadline * 900), 1)
+    return (
+        f"SET search_path TO {quoted(schema)}, pg_temp; SET statement_timeout = {patience}; "
+        f"SET idle_in_transaction_session_timeout = {max(int(deadline * 2000), 1)}; "
+        f"SET synchronous_commit = {_SYNCHRONOUS[durability]}; SET default_transaction_isolation = 'read committed'; "
+        # One plan for all, that suits a large table also while it is small.
+        "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET jit = off;"
+    )
+
+
+_OPTIONS: Final = frozenset({"schema", "durability", "clock", "deadline", "pool"})
+
+
+def open_url(url: SplitResult, options: dict[str, str], config: SessionConfig, world: World) -> PostgresStore:
+    """``postgresql://user:password@host:port/database``, as libpq has it. Options of ours: ``schema``, ``durability``
+    (power, replicated or process), ``clock`` (server or caller), ``deadline`` in seconds and ``pool``; what else there
+    is goes to libpq (``sslmode=verify-full``)."""
+    theirs = urlencode([(name, value) for name, value in parse_qsl(url.query) if name not in _OPTIONS])
+    try:
+        deadline = seconds(float(options.get("deadline", config.deadline)), "deadline")
+        pool = int(options.get("pool", "10"))
+    except ValueError as error:
+        raise ConfigurationError(
+            f"deadline is a number of seconds, and pool a number of connections: {error}"
+        ) from error
+    return PostgresStore(
+        url._replace(scheme="postgresql", query=theirs).geturl(),
+        schema=options.get("schema", "sojourn"),
+        durability=cast(Durability, options.get("durability", "power")),
+        clock=cast(WhoseClock, options.get("clock", "server")),
+        deadline=deadline,
+        pool=pool,
+        world=world,
+    )
