@@ -29,7 +29,7 @@ from sojourn import (
 )
 from sojourn.blocking import run
 from sojourn.lanes import Job, mint_version
-from sojourn.record import Committed
+from sojourn.record import Committed, Leased
 from sojourn.stores.memory import MemoryStore
 from sojourn.testing import NOW, Clock, new_record, successor
 from sojourn.waiting import TaskWaiting, ThreadWaiting
@@ -348,15 +348,59 @@ async def test_past_the_deadline_nothing_is_written(world: World) -> None:
     async def overtake(base: Any, *_: Any, **__: Any) -> None:
         current = await store.store.load(base.handle)
         assert current is not None
-        assert isinstance(await store.store.commit(current, successor(current), NOW), Committed)
+        fence = current.fence if current.leased_until > NOW else 0
+        assert isinstance(await store.store.commit(current, successor(current), NOW, fence=fence), Committed)
 
-    store.before["commit"] = overtake
+    async def be_first(handle: str, generation: int, *_: Any) -> None:
+        await store.store.lease(handle, generation, 10.0, NOW)
+
+    store.before["commit"], store.before["lease"] = overtake, be_first
     began = time.monotonic()
     with pytest.raises(ConflictError, match="nothing was written"):
         await sessions.update(session_id, "n", increment)
     assert 0.05 <= time.monotonic() - began < 5
     store.before.clear()
     assert (await sessions.get_session(session_id))["n"] == 0
+
+
+async def test_who_is_always_overtaken_takes_a_turn(world: World) -> None:
+    """A writer that somebody is quicker than each time takes a turn after three conflicts: then the other waits, and
+    the turn is over with the commit."""
+    store, sessions, session_id = await opened(world, SessionConfig(deadline=5))
+    answers: list[Any] = []
+
+    async def overtake(base: Any, *_: Any, **__: Any) -> None:
+        current = await store.store.load(base.handle)
+        assert current is not None
+        answers.append(await store.store.commit(current, successor(current), NOW))
+
+    store.before["commit"] = overtake
+    assert await sessions.update(session_id, "n", increment) == 1
+    assert [type(answer) for answer in answers] == [Committed] * 4 + [Leased]
+    assert store.calls.count("lease") == 1
+    current = answers[-1].record
+    after = await store.store.load(current.handle)
+    assert (after.fence, after.leased_until) == (current.fence, 0.0)
+    assert isinstance(await store.store.commit(after, successor(after), NOW), Committed)
+
+
+@pytest.mark.parametrize("error", [StoreUnavailable("down"), OutcomeUnknown("cut")], ids=repr)
+async def test_without_a_turn_it_tries_on(world: World, error: Exception) -> None:
+    """A turn that could not be had is no reason to give up: the writer tries on as before."""
+    store, sessions, session_id = await opened(world, SessionConfig(deadline=5))
+
+    async def overtake(base: Any, *_: Any, **__: Any) -> None:
+        if store.calls.count("commit") < 7:
+            current = await store.store.load(base.handle)
+            assert current is not None
+            await store.store.commit(current, successor(current), NOW)
+
+    def fail(*_: Any) -> None:
+        raise error
+
+    store.before["commit"], store.before["lease"] = overtake, fail
+    assert await sessions.update(session_id, "n", increment) == 1
+    assert store.calls.count("lease") == 3
 
 
 async def test_who_waits_past_the_deadline_writes_nothing(world: World) -> None:

@@ -3,8 +3,9 @@ the next commit. 200 writers of one session then take a few dozen compare-and-se
 
 Each session that is being committed has a lane. The first to enter it leads: it commits its own job, then wakes one of
 those who came meanwhile, who leads the next commit for all of them. Nobody is captive: a leader serves one batch. On
-conflict with another process the batch is replayed onto the fresh record; after three conflicts the leader waits a
-little longer each time, so that every process gets its turn. The bound is each job's deadline.
+conflict with another process the batch is replayed onto the fresh record; after three conflicts the leader takes a
+turn: a lease of a moment, in which nobody else's commit passes, and which ends with its own. So a process that is far
+from the store comes through beside one that is near. The bound is each job's deadline.
 
 A commit is safe to repeat, because its version is a random id that the record remembers. So a cut reply is answered by
 sending the same commit again, and when a leader is cancelled in mid-flight, the next one can tell whether the jobs of
@@ -13,6 +14,7 @@ its batch were made.
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 import threading
@@ -59,10 +61,12 @@ from .waiting import Signal, Waiting
 __all__ = ["Job", "Lanes", "backoff", "mint_version", "repeated"]
 
 T = TypeVar("T")
+log = logging.getLogger("sojourn")
 
 _REPEATS: Final = 3  # how often one commit is sent when its reply does not come
 _GRACE: Final = 1.0  # seconds past its deadline for which a job waits for the end of a commit that is under way with it
-_PATIENCE: Final = 3  # conflicts before a leader starts to wait between attempts
+_PATIENCE: Final = 3  # conflicts before a leader takes a turn
+_TURN: Final = 0.25  # seconds that a turn lasts at most: enough for a commit to arrive, and little if it never does
 _KEPT: Final = (VERSIONS_KEPT - 1) * VERSION_BYTES
 
 
@@ -189,7 +193,7 @@ class Lanes:
         try:
             outcome = await self._store.commit(job.base, wanted, now, fence=job.fence, facts=told, cap=self._cap)
         except StoreError as error:
-            outcome = await self._again(error, job.base, wanted, now, told, taken)
+            outcome = await self._again(error, job.base, wanted, now, told, taken, job.fence)
         if isinstance(outcome, (Conflict, Leased)):
             self.conflicts += 1
             job.current = outcome.record
@@ -266,7 +270,7 @@ class Lanes:
 
     async def _settle(self, leader: Job) -> None:
         """Bring every job of the leader's batch to its end."""
-        conflicts = 0
+        conflicts, turn = 0, 0
         while True:
             now = self._clock()
             batch = [job for job in (leader, *leader.others) if job.state != "done"] if leader.others else [leader]
@@ -276,11 +280,13 @@ class Lanes:
             wanted, told, taken = self._fold(leader.current, batch, now)
             if not taken:
                 return
-            base = leader.current
+            base, fence = leader.current, leader.fence or turn
+            if turn:
+                wanted = structs.replace(wanted, leased_until=0.0)  # it ends with this commit
             try:
-                outcome = await self._store.commit(base, wanted, now, fence=leader.fence, facts=told, cap=self._cap)
+                outcome = await self._store.commit(base, wanted, now, fence=fence, facts=told, cap=self._cap)
             except StoreError as error:
-                outcome = await self._again(error, base, wanted, now, told, taken)
+                outcome = await self._again(error, base, wanted, now, told, taken, fence)
             if isinstance(outcome, (Conflict, Leased)):
                 leader.current = outcome.record
                 conflicts += 1
@@ -289,11 +295,25 @@ class Lanes:
                     job.tried = job.tried[:-1]  # this one was refused for certain
                 if _drop_late(taken, leased=isinstance(outcome, Leased)):
                     return
-                if isinstance(outcome, Leased) or conflicts > _PATIENCE:
+                turn = await self._turn(leader) if conflicts > _PATIENCE and not leader.fence else 0
+                if not turn and (isinstance(outcome, Leased) or conflicts > _PATIENCE):
                     await self._waiting.sleep(backoff(conflicts))
                     leader.current = await self._store.load(base.handle) or leader.current  # it has aged meanwhile
             elif self._close(outcome, leader, taken):
                 return
+
+    async def _turn(self, leader: Job) -> int:
+        """Take a turn: its number, or 0 if somebody else has one."""
+        current = leader.current
+        try:
+            outcome = await self._store.lease(current.handle, current.generation, _TURN, self._clock())
+        except StoreError as error:
+            log.debug("no turn was to be had: %s", error)  # the next commit meets the same, and tells it
+            return 0
+        if isinstance(outcome, Gone):
+            return 0  # as the next commit is told
+        leader.current = outcome.record
+        return outcome.record.fence if isinstance(outcome, Committed) else 0
 
     def _close(self, outcome: Outcome, leader: Job, taken: list[Job]) -> bool:
         """Bring jobs to their end by a final answer. False: some of them are to be tried again without the others."""
@@ -380,13 +400,20 @@ class Lanes:
         return amend(record, wanted, now, self._config)
 
     async def _again(
-        self, error: StoreError, base: Record, wanted: Record, now: float, told: tuple[Change, ...], taken: list[Job]
+        self,
+        error: StoreError,
+        base: Record,
+        wanted: Record,
+        now: float,
+        told: tuple[Change, ...],
+        taken: list[Job],
+        fence: int,
     ) -> Outcome:
         """The store failed. If the reply did not come, the same commit once more: made twice, it counts once."""
         try:
             if not isinstance(error, OutcomeUnknown):
                 raise error
-            commit, fence, cap = self._store.commit, taken[0].fence, self._cap
+            commit, cap = self._store.commit, self._cap
             outcome = await repeated(
                 lambda: commit(base, wanted, now, fence=fence, facts=told, cap=cap),
                 taken[0].deadline - time.monotonic(),
