@@ -1561,7 +1561,9 @@ def test_the_expiration_time_is_the_idle_timeout(manager: Any, given: dict[str, 
         manager(expiration_time=-1)
 
 
-@pytest.mark.parametrize("url", ["", "sessions.db", "memcached://x", "mysql://user:hunter2@host/db", "memory", "sqlite:"])
+@pytest.mark.parametrize(
+    "url", ["", "sessions.db", "memcached://x", "mysql://user:hunter2@host/db", "memory", "sqlite:"]
+)
 def test_a_url_that_is_none_is_refused(url: str) -> None:
     """A URL that names no store is refused, with those that there are, and without its password."""
     with pytest.raises(ConfigurationError) as caught:

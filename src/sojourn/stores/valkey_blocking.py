@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 import socket
-import threading
 import time
 import weakref
 from collections.abc import Sequence
+from queue import Empty, SimpleQueue
 from typing import Any, Final
 
 from .valkey_link import (
@@ -85,6 +85,30 @@ class _Connection:
     def close(self) -> None:
         self._socket.close()
 
+    __del__ = close
+
+
+class _Permit:
+    """The right to use a connection. One that nobody gave back is given back when nobody holds it any more, so that an
+    exception out of a signal handler, which may come between any two steps, loses none."""
+
+    __slots__ = ("_link", "_queue", "_spent")
+
+    def __init__(self, link: weakref.ref[ThreadLink], queue: SimpleQueue[_Permit]) -> None:
+        self._link = link
+        self._queue = queue
+        self._spent = False
+        queue.put(self)
+
+    def give_back(self) -> None:
+        """Let another have it."""
+        if not self._spent and self._link() is not None:  # without its link, the queue goes as well
+            _Permit(self._link, self._queue)
+        self._spent = True
+
+    def __del__(self) -> None:
+        self.give_back()
+
 
 class ThreadLink:
     """Connections to one server, at most `most`."""
@@ -101,25 +125,27 @@ class ThreadLink:
     def forked(self) -> None:
         """Begin anew, with no connection: in the child of a fork they are the parent's."""
         self._idle: list[_Connection] = []
-        self._places = threading.Semaphore(self._most)
+        self._permits: SimpleQueue[_Permit] = SimpleQueue()
+        for _ in range(self._most):
+            _Permit(weakref.ref(self), self._permits)
 
     async def exchange(self, requests: Sequence[tuple[Any, ...]], until: float) -> list[Reply]:
-        places = self._places
-        if not places.acquire(timeout=max(until - time.monotonic(), 0.0)):
-            raise NotSent(f"all {self._most} connections were in use past the deadline")
+        try:
+            permit = self._permits.get(timeout=max(until - time.monotonic(), 0.0))
+        except Empty:
+            raise NotSent(f"all {self._most} connections were in use past the deadline") from None
         try:
             connection = self._take(until)
             try:
                 replies = connection.talk(requests, until)
-            except (OSError, ProtocolError) as error:
-                connection.close()
-                raise NoReply(f"{self.address}: {error}") from error
-            except BaseException:
+            except BaseException as error:
                 connection.close()  # its reply may still come, and is nobody's
+                if isinstance(error, (OSError, ProtocolError)):
+                    raise NoReply(f"{self.address}: {error}") from error
                 raise
             self._idle.append(connection)
         finally:
-            places.release()
+            permit.give_back()
         if self._closed:
             self.drop()
         return replies
