@@ -35,7 +35,7 @@ from .lanes import Job, Lanes, mint_version, repeated
 from .lifecycle import Closing, CookieAction, closing, cookie_action
 from .opening import open_store
 from .policy import amend, check_sizes, is_over, new_record, rotation_due, settling_due, shown, touch_due
-from .record import Amendment, Cap, Change, Committed, Delta, Gone, Record, Refused
+from .record import Amendment, Cap, Change, Delta, Record, Refused
 from .session import AsyncSession, BaseSession, Context, Presented
 from .store import NO_CAP, Store, World
 from .waiting import Signal, TaskWaiting, Waiting
@@ -178,16 +178,20 @@ class Engine:
         session = await self.require(session_id)
         record, give_up = session.record, time.monotonic() + wait
         while True:
-            outcome = await self.store.lease(record.handle, record.generation, hold, self.clock())
-            if isinstance(outcome, Committed):
-                session = self._session(outcome.record, session.secret, self.clock(), session.presented)
-                session.fence = outcome.record.fence
+            taken = None
+            if record.leased_until <= self.clock():
+                taken = await self._lanes.take(record, hold)
+            if taken is not None:
+                session = self._session(taken, session.secret, self.clock(), session.presented)
+                session.fence = taken.fence
                 return session
-            if isinstance(outcome, Gone):
-                raise SessionNotFound
             if time.monotonic() >= give_up:
                 raise SessionLeased(f"another holder kept the session to itself for the {wait:g} s that you would wait")
             await self._waiting.sleep(min(_POLL, max(give_up - time.monotonic(), 0.0)))
+            fresh = await self.store.load(record.handle)
+            if fresh is None or is_over(fresh, self.clock()):
+                raise SessionNotFound
+            record = fresh
 
     async def leave(self, session: BaseSession, *, failed: bool) -> None:
         """The end of a block: commit, unless it failed; give a lease back in the same step."""

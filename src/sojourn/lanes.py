@@ -21,6 +21,7 @@ import threading
 import time
 import weakref
 from collections.abc import Awaitable, Callable, Iterable
+from itertools import count
 from os import urandom
 from typing import Final, Literal, TypeAlias, TypeVar
 
@@ -200,6 +201,20 @@ class Lanes:
             return None
         self._close(outcome, job, taken)
         return job.outcome()
+
+    async def take(self, record: Record, hold: float) -> Record | None:
+        """Take the lease of a session for so many seconds; None: somebody else has it. It is a commit as any other, which
+        is safe to repeat; among many writers it takes a turn first."""
+        job = Job(record, None, Amendment(lease_for=hold), time.monotonic() + self._config.deadline)
+        for conflicts in count(1):
+            taken = await self.attempt(job)
+            if taken is not None or job.current.leased_until > self._clock():
+                return taken
+            if time.monotonic() > job.deadline:
+                raise ConflictError("too many writers at once and the time was up: the lease was not taken. Try again")
+            turn = await self._turn(job) if conflicts > _PATIENCE else 0
+            job = Job(job.current, None, job.amendment, job.deadline, turn)
+        raise AssertionError  # count() has no end
 
     # --- The lane ------------------------------------------------------------------------------------------------
 

@@ -182,8 +182,8 @@ class Amendment(Struct, frozen=True, kw_only=True):
     label: str | _Keep | None = KEEP
     settled: bool = False
     """The newest secret was seen for the first time."""
-    lease_back: bool = False
-    """Give the lease back."""
+    lease_for: float | None = None
+    """Take a lease of this many seconds; 0 gives it back."""
 
 
 class Cap(Struct, frozen=True):
