@@ -825,6 +825,30 @@ class StoreContract:
         assert await _of_user(store, "ada") == set()
         assert [await store.load(record.handle) for record in records] == [None] * 8
 
+    @_proves
+    async def test_a_creation_is_before_or_after_an_end(self, store: Store) -> None:
+        """Sessions that are created while those of their user, or all, are being ended: whatever was acknowledged
+        before the end began is dead, but for the one that is kept; and once all is quiet, what lives is listed, and
+        what is listed lives."""
+        for matching in ({"user_id": "ada"}, {}):
+            before = [new_record(user_id="ada") for _ in range(8)]
+            during = [[new_record(user_id="ada") for _ in range(10)] for _ in range(6)]
+            kept = new_record(user_id="ada")
+            await _create(store, *before, kept)
+            ending = partial(_end_matching, store, keep=kept.handle, **matching)
+            await self.together([*(partial(_create, store, *records) for records in during[:3]), ending, ending])
+            await self.together([partial(_create, store, *records) for records in during[3:]])
+            assert [await store.load(record.handle) for record in before] == [None] * 8
+            assert await store.load(kept.handle) == kept
+            created = [record.handle for records in during for record in records]
+            living = {handle for handle in created if await store.load(handle) is not None}
+            assert set(created[30:]) <= living
+            for _ in range(2):
+                assert await _of_user(store, "ada") == living | {kept.handle}
+                assert await _live(store, NOW) == living | {kept.handle}
+                await store.purge_expired(NOW, 1000)
+            await store.end([*living, kept.handle], "ended", NOW)
+
     # --- summaries ---------------------------------------------------------------------------------------------------
 
     @_proves
@@ -1194,6 +1218,10 @@ async def _create(store: Store, *records: Record) -> None:
     for record in records:
         outcome = await store.create(record, NOW)
         assert isinstance(outcome, Committed)
+
+
+async def _end_matching(store: Store, **matching: Any) -> None:
+    await store.end_matching(NOW, **matching)
 
 
 async def _loaded(store: Store, record: Record) -> Record:

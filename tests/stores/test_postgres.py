@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from sql_contract import SQLContract
 
 from servers import postgres
 from sojourn import open_store
 from sojourn.store import Store, World
-from sojourn.testing import DurableStoreContract
+from sojourn.stores import postgres as postgres_store
 
 
-class PostgresContract(DurableStoreContract):
+class PostgresContract(SQLContract):
+    module = postgres_store
+
     @pytest.fixture(autouse=True)
     def _place(self) -> Iterator[None]:
         with postgres.fresh() as database:

@@ -13,13 +13,12 @@ first that finds it makes the tables.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from typing import Any, Final, Literal, TypeAlias, cast
 from urllib.parse import SplitResult, parse_qsl, urlencode
 
 from ..config import SessionConfig, seconds
-from ..errors import ConfigurationError, DamagedRecord, StoreError, StoreUnavailable
+from ..errors import ConfigurationError, DamagedRecord, StoreUnavailable
 from ..facts import created
 from ..policy import guard, lease_refusal
 from ..record import Cap, Change, Committed, EndReason, Gone, Leased, Outcome, Record, Refused, Summary
@@ -30,15 +29,14 @@ from .postgres_schema import ensure, lock_number, quoted
 from .postgres_statement import Row, Step
 from .postgres_steps import commit, create, ending, leaving, step, text, text_of_fact, told
 from .postgres_wire import Wire, parameters_of
-from .sql import HISTORY, check_row, disagreement, page, readable, whole
+from .sql import BATCH, HISTORY, check_row, disagreement, in_batches, page, readable, whole
 
 __all__ = ["PostgresStore"]
 
-log = logging.getLogger("sojourn")
-
 WhoseClock: TypeAlias = Literal["server", "caller"]
 
-_BATCH: Final = 1000  # records that are removed in one step
+# Who leaves, in this order, so that one more session fits into the store.
+_ROOM: Final[dict[str, EndReason]] = {"purge": "expired", "clear": "revoked", "least_used": "evicted"}
 _ATTEMPTS: Final = 5  # looks for the reason why nothing was changed, before the row itself is held to be the reason
 _SYNCHRONOUS: Final = {"power": "on", "process": "off", "replicated": "on"}
 
@@ -156,8 +154,7 @@ class PostgresStore:
     # --- Many sessions -------------------------------------------------------------------------------------------
 
     async def end(self, handles: Sequence[str], reason: EndReason, now: float) -> tuple[Change, ...]:
-        (rows,) = await self._pool.write(ending("end", reason, self._moment(now), handles=handles))
-        return told(rows)
+        return await self._remove("end", reason, now, handles=handles)
 
     async def end_matching(
         self,
@@ -168,18 +165,18 @@ class PostgresStore:
         keep: str | None = None,
         reason: EndReason = "revoked",
     ) -> tuple[Change, ...]:
-        moment = self._moment(now)
         if user_id is not None:
             matching = {"user_id": user_id, "idle_since": idle_since, "keep": keep}
             alone = step("lock", lock=self._lock_of(user_id))
-            _, rows = await self._pool.write(alone, ending("end_of_user", reason, moment, **matching))
+            _, rows = await self._pool.write(alone, ending("end_of_user", reason, self._moment(now), **matching))
             return told(rows)
         if idle_since is not None:
-            removal = ending("end_idle", reason, moment, idle_since=idle_since, keep=keep, limit=_BATCH)
-            return await self._in_batches(removal)
+            return await in_batches(
+                lambda: self._remove("end_idle", reason, now, idle_since=idle_since, keep=keep, limit=BATCH)
+            )
         # All are dead from here on, those included that are being created; the rest is tidying up.
         await self._pool.write(step("new_era"), *([step("keep", handle=keep)] if keep is not None else []))
-        return await self._in_batches(ending("clear", reason, moment, limit=_BATCH), dead_already=True)
+        return await in_batches(lambda: self._remove("clear", reason, now, limit=BATCH), dead=True)
 
     async def summaries(
         self, now: float, *, user_id: str | None = None, after: str = "", limit: int = 1000
@@ -190,15 +187,12 @@ class PostgresStore:
         return [Summary.of(record) for record in readable(rows, capped=not self._callers_clock)]
 
     async def purge_expired(self, now: float, limit: int) -> tuple[Change, ...]:
-        moment = self._moment(now)
-        (due,) = await self._pool.read(step("any_dead", now=moment))
+        (due,) = await self._pool.read(step("any_dead", now=self._moment(now)))
         ends: tuple[Change, ...] = ()
         if due:
-            (rows,) = await self._pool.write(ending("purge", "expired", moment, limit=limit))
-            ends = told(rows)
+            ends = await self._remove("purge", "expired", now, limit=limit)
             if len(ends) < limit:  # what a caller who ended all has left behind
-                (rows,) = await self._pool.write(ending("clear", "revoked", moment, limit=limit - len(ends)))
-                ends += told(rows)
+                ends += await self._remove("clear", "revoked", now, limit=limit - len(ends))
         await self._place()
         return ends
 
@@ -216,14 +210,14 @@ class PostgresStore:
         problems: list[str] = []
         after = ""
         while True:
-            (rows,) = await self._pool.read(step("everything", after=after, limit=_BATCH))
+            (rows,) = await self._pool.read(step("everything", after=after, limit=BATCH))
             for handle, body, version, generation, user_id, *others in rows:
                 columns = (version, generation, text(user_id), *others)
                 try:
                     check_row(handle, body, *columns, capped=not self._callers_clock)
                 except DamagedRecord as error:
                     problems.append(str(error))
-            if len(rows) < _BATCH:
+            if len(rows) < BATCH:
                 return problems
             after = rows[-1][0]
 
@@ -261,20 +255,9 @@ class PostgresStore:
         # An earlier attempt of the same creation: handles are never chosen twice. It may have ended meanwhile.
         return Committed(await self.load(record.handle) or record)
 
-    async def _in_batches(self, removal: Step, *, dead_already: bool = False) -> tuple[Change, ...]:
-        """Remove so many records at a time that nobody waits for long, until there are no more."""
-        ends: list[Change] = []
-        while True:
-            try:
-                (rows,) = await self._pool.write(removal)
-            except StoreError as error:
-                if not dead_already:
-                    raise
-                log.warning("all sessions have ended; not all records could be removed, a sweep will: %s", error)
-                return tuple(ends)
-            ends += told(rows)
-            if len(rows) < _BATCH:
-                return tuple(ends)
+    async def _remove(self, name: str, reason: EndReason, now: float, **values: Any) -> tuple[Change, ...]:
+        (rows,) = await self._pool.write(ending(name, reason, self._moment(now), **values))
+        return told(rows)
 
     async def _place(self) -> None:
         """Give positions to the facts that have none."""
@@ -303,11 +286,11 @@ class PostgresStore:
             if going is None:
                 return Refused()
             (rows,) = await run(ending("end", "evicted", moment, handles=going))
-            if cap.total is not None:
-                excess = held + 1 - len(rows) - cap.total
-                (dead,) = await run(ending("purge", "expired", moment, limit=max(excess, 0)))
-                (used,) = await run(ending("least_used", "evicted", moment, limit=max(excess - len(dead), 0)))
-                rows = [*rows, *dead, *used]
+            excess = 0 if cap.total is None else held + 1 - len(rows) - cap.total
+            for name, reason in _ROOM.items() if excess > 0 else ():
+                (more,) = await run(ending(name, reason, moment, limit=excess))
+                excess -= len(more)
+                rows += more
             added, _ = await run(self._creation(record, now), step("commit"))
         return await self._created(record, added, told(rows))
 

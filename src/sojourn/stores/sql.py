@@ -1,4 +1,4 @@
-"""What the SQL stores share: a record as a row and back, its check, and facts as rows. Pure: no database is spoken to.
+"""What the SQL stores share: a record as a row and back, its check, and facts as rows. No database is spoken to.
 
 A row is the sealed body and, beside it, the columns that a statement must see to decide. The body has them again, under
 its check; three of them may be newer in the column than in the body, as a touch and a lease write nothing else.
@@ -7,15 +7,16 @@ its check; three of them may be newer in the column than in the body, as a touch
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
-from ..errors import DamagedRecord
+from ..errors import DamagedRecord, StoreError
 from ..facts import ended
 from ..record import Change, EndReason, Record, replace
 from .sealing import unseal
 
 __all__ = [
+    "BATCH",
     "HISTORY",
     "check_row",
     "columns",
@@ -24,6 +25,7 @@ __all__ = [
     "ends",
     "fact_columns",
     "fact_row",
+    "in_batches",
     "page",
     "readable",
     "record_values",
@@ -32,6 +34,9 @@ __all__ = [
 ]
 
 log = logging.getLogger("sojourn")
+
+BATCH: Final = 1000
+"""Records that are removed in one step, so that nobody waits for long."""
 
 HISTORY: Final = 10_000
 """Facts kept for `changes`."""
@@ -148,6 +153,23 @@ def ends(rows: Iterable[Sequence[Any]], reason: EndReason, now: float) -> list[C
         return "expired" if isinstance(expires_at, (int, float)) and expires_at <= now else reason
 
     return [ended(handle, user_id, why(expires_at), now) for handle, user_id, expires_at in rows]
+
+
+async def in_batches(remove: Callable[[], Awaitable[tuple[Change, ...]]], *, dead: bool = False) -> tuple[Change, ...]:
+    """Remove a `BATCH` at a time, until there are no more: all the facts. ``dead``: they are so already, and what
+    cannot be removed now is left to a sweep."""
+    told: list[Change] = []
+    while True:
+        try:
+            batch = await remove()
+        except StoreError as error:
+            if not dead:
+                raise
+            log.warning("all sessions have ended; not all records could be removed, a sweep will: %s", error)
+            return tuple(told)
+        told += batch
+        if len(batch) < BATCH:
+            return tuple(told)
 
 
 def fact_row(change: Change) -> tuple[Any, ...]:

@@ -25,6 +25,7 @@ from ..record import Cap, Change, Committed, EndReason, Gone, Leased, Outcome, R
 from ..store import NO_CAP, Durability, Stats, World
 from .sealing import seal
 from .sql import (
+    BATCH,
     HISTORY,
     check_row,
     columns,
@@ -32,6 +33,7 @@ from .sql import (
     disagreement,
     ends,
     fact_row,
+    in_batches,
     page,
     readable,
     same_columns,
@@ -43,7 +45,7 @@ from .statements import read_statements
 __all__ = ["SQLiteStore"]
 
 _SQL: Final = read_statements("sqlite.sql")
-_UPGRADES: Final[tuple[str, ...]] = ()  # the step from schema 1 to 2 comes first
+_UPGRADES: Final = (_SQL["upgrade_to_2"],)  # the step from schema 1 to 2 comes first
 _TRIM_EVERY: Final = 500
 
 
@@ -84,7 +86,9 @@ class SQLiteStore:
             evicted = _make_room(connection, record, now, cap, adding=True)
             if evicted is None:
                 return Refused()
-            connection.execute(_SQL["create"], (record.handle, *columns(record), body))
+            done = connection.execute(_SQL["create"], (record.handle, *columns(record), body))
+            if not done.rowcount:  # it ended together with all others, and is not removed yet
+                return Committed(record)
             return Committed(record, (*evicted, *_note(connection, created(record, now))))
 
         return await self._file.write(act, size=len(body))
@@ -159,10 +163,15 @@ class SQLiteStore:
         keep: str | None = None,
         reason: EndReason = "revoked",
     ) -> tuple[Change, ...]:
-        statement = _SQL["end_matching" if user_id is None else "end_of_user"]
-        values = {"user_id": user_id, "idle_since": idle_since, "keep": keep}
-        return await self._file.write(
-            lambda connection: _note_ends(connection, connection.execute(statement, values).fetchall(), reason, now)
+        matching = {"user_id": user_id, "idle_since": idle_since, "keep": keep}
+        if user_id is not None:
+            return await self._file.write(lambda connection: _remove(connection, "end_of_user", matching, reason, now))
+        if idle_since is not None:
+            return await self._file.write(lambda connection: _remove(connection, "end_idle", matching, reason, now))
+        # All are dead from here on; the rest is tidying up.
+        await self._file.write(lambda connection: _begin_era(connection, keep))
+        return await in_batches(
+            lambda: self._file.write(lambda connection: _remove(connection, "clear", (BATCH,), reason, now)), dead=True
         )
 
     async def summaries(
@@ -178,11 +187,7 @@ class SQLiteStore:
         due = self._file.read(lambda connection: connection.execute(_SQL["any_dead"], (now,)).fetchone())
         if due is None:
             return ()
-        return await self._file.write(
-            lambda connection: _note_ends(
-                connection, connection.execute(_SQL["purge"], (now, limit)).fetchall(), "expired", now
-            )
-        )
+        return await self._file.write(lambda connection: _bury(connection, now, limit))
 
     async def changes(self, since: int, limit: int) -> tuple[int, list[Change]]:
         rows = self._file.read(lambda connection: connection.execute(_SQL["changes"], (since, limit)).fetchall())
@@ -232,6 +237,21 @@ def _refusal(connection: Connection, base: Record, wanted: Record, now: float, f
     return answer
 
 
+def _begin_era(connection: Connection, keep: str | None) -> None:
+    connection.execute(_SQL["new_era"])
+    connection.execute(_SQL["keep"], (keep,))
+
+
+def _bury(connection: Connection, now: float, limit: int) -> tuple[Change, ...]:
+    """Remove up to so many of the dead, those included that a caller who ended all has left behind."""
+    told = _remove(connection, "purge", (now, limit), "expired", now)
+    return (*told, *_remove(connection, "clear", (limit - len(told),), "revoked", now))
+
+
+def _remove(connection: Connection, name: str, values: Any, reason: EndReason, now: float) -> tuple[Change, ...]:
+    return _note_ends(connection, connection.execute(_SQL[name], values).fetchall(), reason, now)
+
+
 def _end(connection: Connection, handles: Iterable[str], reason: EndReason, now: float) -> tuple[Change, ...]:
     rows = [row for handle in handles for row in connection.execute(_SQL["end_one"], (handle,)).fetchall()]
     return _note_ends(connection, rows, reason, now)
@@ -265,8 +285,8 @@ def _make_room(
     told = _end(connection, leaving, "evicted", now)
     if cap.total is not None and adding:
         excess = max(connection.execute(_SQL["held"]).fetchone()[0] + 1 - cap.total, 0)
-        dead = connection.execute(_SQL["purge"], (now, excess)).fetchall() if excess else []
-        told += _note_ends(connection, dead, "expired", now)
+        dead = _bury(connection, now, excess) if excess else ()
+        told += dead
         rows = connection.execute(_SQL["least_used"], (excess - len(dead),)).fetchall()
         told += _end(connection, [row[0] for row in rows], "evicted", now)
     return told
