@@ -203,8 +203,8 @@ class Lanes:
         return job.outcome()
 
     async def take(self, record: Record, hold: float) -> Record | None:
-        """Take the lease of a session for so many seconds; None: somebody else has it. It is a commit as any other, which
-        is safe to repeat; among many writers it takes a turn first."""
+        """Take the lease of a session for so many seconds; None: somebody else has it. It is a commit as any other,
+        which is safe to repeat; among many writers it takes a turn first."""
         job = Job(record, None, Amendment(lease_for=hold), time.monotonic() + self._config.deadline)
         for conflicts in count(1):
             taken = await self.attempt(job)
