@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from places import EMBEDDED, SHARED, Place
+from places import EMBEDDED, SHARED, Opened, Place
 from stored import Stored, fill
 
 import worlds
@@ -21,6 +21,12 @@ def place(request: pytest.FixtureRequest, tmp_path: Path, world: worlds.World) -
     if request.param in SHARED:
         return Place(request.param, world, shared_url(request, request.param))
     return Place.in_a_file(request.param, world, tmp_path)
+
+
+@pytest.fixture
+def opened(world: worlds.World) -> Opened:
+    """Managers of this world, by URL."""
+    return Opened(world)
 
 
 @pytest.fixture(params=["sqlite", *SHARED])

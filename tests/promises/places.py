@@ -69,6 +69,22 @@ class Place:
             await store.close()
 
 
+class Opened:
+    """Opens managers of one world by URL, and closes them at the end of a test, in its world, however it ends."""
+
+    def __init__(self, world: worlds.World) -> None:
+        self.world = world
+        self._all: list[worlds.Sessions] = []
+
+    def __call__(self, url: str, **settings: Any) -> worlds.Sessions:
+        self._all.append(self.world.sessions(url, **settings))
+        return self._all[-1]
+
+    async def leave(self) -> None:
+        for sessions in self._all:
+            await sessions.close()
+
+
 class Meeting:
     """A point where so many callers of one world wait for each other, as often as they like."""
 

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from children import Child
-from places import SHARED
+from places import SHARED, Opened
 from writing import add_one
 
 import worlds
@@ -32,10 +32,10 @@ SESSIONS = 50
 class Way:
     """Sessions on a server some way off, and past the proxy that makes it so."""
 
-    def __init__(self, url: str, proxy: Proxy) -> None:
+    def __init__(self, url: str, proxy: Proxy, opened: Opened) -> None:
         self.proxy = proxy
         self.url = through(url, proxy)
-        self.sessions = worlds.ASYNC.sessions(self.url, config=PATIENT)
+        self.sessions = opened(self.url, config=PATIENT)
         self.ids: list[str] = []
         self.made: Counter[int] = Counter()
         """How many updates were acknowledged, by session."""
@@ -132,13 +132,13 @@ class CancelledAt:
 
 
 @pytest.mark.parametrize("world", [worlds.ASYNC], indirect=True)
-async def test_a_cancellation_at_every_await(world: worlds.World, far: str) -> None:
+async def test_a_cancellation_at_every_await(opened: Opened, far: str) -> None:
     """Loads, updates, blocks, creations and ends are cancelled while they wait for the first time, the second and so
     on, while others do the same undisturbed beside them, and connections are made anew: everybody gets what is their
     own."""
     with _proxy(far) as proxy:
         proxy.delay(0.001)
-        way = Way(far, proxy)
+        way = Way(far, proxy, opened)
         await way.fill()
 
         async def whole_life(number: int) -> None:
@@ -164,7 +164,6 @@ async def test_a_cancellation_at_every_await(world: worlds.World, far: str) -> N
         print(f"cancelled at {reached} awaits")
         assert reached >= 10
         await way.check()
-        await way.sessions.close()
 
 
 async def _awaited(awaitable: Awaitable[Any]) -> Any:
@@ -194,9 +193,9 @@ async def _storm(way: Way, rounds: int, random: Random) -> int:
     return cancelled
 
 
-async def _no_reply_goes_astray(far: str, rounds: int) -> None:
+async def _no_reply_goes_astray(opened: Opened, far: str, rounds: int) -> None:
     with _proxy(far) as proxy:
-        way = Way(far, proxy)
+        way = Way(far, proxy, opened)
         await way.fill()
         proxy.delay(TRIP / 2)
         cancelled = await _storm(way, rounds, Random(rounds))
@@ -206,22 +205,21 @@ async def _no_reply_goes_astray(far: str, rounds: int) -> None:
         await way.check()
         proxy.pass_on()
         await asyncio.gather(*(way.read(number % SESSIONS) for number in range(500)))
-        await way.sessions.close()
         gc.collect()  # what was never awaited, and errors that nobody looked at, are warnings, and those are errors
 
 
 @pytest.mark.parametrize("world", [worlds.ASYNC], indirect=True)
-async def test_no_reply_goes_astray(world: worlds.World, far: str) -> None:
+async def test_no_reply_goes_astray(opened: Opened, far: str) -> None:
     """100 tasks at a time, half of them cancelled at any moment behind a way of 10 ms, some hundred times: each load
     returns the session that was asked for, each acknowledged write is there once, and afterwards all is well."""
-    await _no_reply_goes_astray(far, 15)
+    await _no_reply_goes_astray(opened, far, 15)
 
 
 @pytest.mark.battery
 @pytest.mark.parametrize("world", [worlds.ASYNC], indirect=True)
-async def test_no_reply_goes_astray_thousands_of_times(world: worlds.World, far: str) -> None:
+async def test_no_reply_goes_astray_thousands_of_times(opened: Opened, far: str) -> None:
     """The same with some five thousand cancellations."""
-    await _no_reply_goes_astray(far, 150)
+    await _no_reply_goes_astray(opened, far, 150)
 
 
 def test_no_reply_goes_astray_in_a_thread(far: str) -> None:

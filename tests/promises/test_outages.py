@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from outages import OUTAGES, Outage, Way
-from places import at_once
+from places import Opened, at_once
 from writing import add_one
 
 import worlds
@@ -67,12 +67,12 @@ def _url(way: Way) -> str:
 
 
 @each_outage
-async def test_an_outage(world: worlds.World, outage: Outage) -> None:
+async def test_an_outage(world: worlds.World, opened: Opened, outage: Outage) -> None:
     """10 callers at once write, and others read, create, end and ask for ids that nobody has, while the server is away:
     all are answered in time, and nobody is told of a session that there is none. Afterwards the same manager goes on,
     and each write that was acknowledged is there once, each that was refused is not."""
     with way(appendonly="yes") as there:
-        sessions = world.sessions(_url(there), config=IMPATIENT)
+        sessions = opened(_url(there), config=IMPATIENT)
         ids = [await sessions.create_session("ada", {"visits": 0}) for _ in range(CALLERS)]
         leaving = [await sessions.create_session("eve") for _ in range(ROUNDS)]
         told = Ledger()
@@ -87,7 +87,6 @@ async def test_an_outage(world: worlds.World, outage: Outage) -> None:
             assert told.made[session_id] <= visits <= told.made[session_id] + told.unknown[session_id], told.said
         assert await sessions.is_session_active(leaving[0]) <= (told.made[leaving[0]] == 0)
         print(dict(told.said))
-        await sessions.close()
 
 
 async def _everybody(
@@ -129,11 +128,11 @@ async def _recovered(sessions: Sessions, session_id: str) -> None:
             assert time.monotonic() < give_up, "it did not recover"
 
 
-async def test_a_short_break_is_not_noticed(world: worlds.World) -> None:
+async def test_a_short_break_is_not_noticed(world: worlds.World, opened: Opened) -> None:
     """All connections are reset, the server is restarted, and its scripts are flushed, again and again while it is
     idle: nobody hears of it."""
     with way(appendonly="yes") as there:
-        sessions = world.sessions(_url(there), config=SessionConfig(deadline=5))
+        sessions = opened(_url(there), config=SessionConfig(deadline=5))
         session_id = await sessions.create_session(data={"visits": 0})
         breaks = (there.proxy.reset, there.server.restart, lambda: there.server.do("SCRIPT", "FLUSH"))
         for turn in range(12):
@@ -141,19 +140,17 @@ async def test_a_short_break_is_not_noticed(world: worlds.World) -> None:
             assert (await sessions.get_session(session_id))["visits"] == turn
             breaks[turn % 3]()
             assert await sessions.update(session_id, "visits", add_one) == turn + 1
-        await sessions.close()
 
 
-async def test_nobody_there_at_first(world: worlds.World) -> None:
+async def test_nobody_there_at_first(world: worlds.World, opened: Opened) -> None:
     """A manager that is made while the server is away says so when it is asked, and works when the server has come."""
     server = Valkey()
     try:
-        sessions = world.sessions(server.url(), config=IMPATIENT)
+        sessions = opened(server.url(), config=IMPATIENT)
         with pytest.raises(StoreUnavailable):
             await sessions.create_session()
         server.start()
         assert await sessions.is_session_active(await sessions.create_session())
-        await sessions.close()
     finally:
         server.close()
 
@@ -218,10 +215,10 @@ _STRANGERS: dict[str, Callable[[], Any]] = {
 
 
 @pytest.mark.parametrize("stranger", _STRANGERS.values(), ids=_STRANGERS)
-async def test_somebody_else_listens_there(world: worlds.World, stranger: Callable[[], Any]) -> None:
+async def test_somebody_else_listens_there(world: worlds.World, opened: Opened, stranger: Callable[[], Any]) -> None:
     """What listens at the address is no such server: that is said, within the deadline, and nothing else happens."""
     with stranger() as port:
-        sessions = world.sessions(f"redis://{LOOPBACK}:{port}/0", config=IMPATIENT)
+        sessions = opened(f"redis://{LOOPBACK}:{port}/0", config=IMPATIENT)
         unknown = f"{'h' * 22}.{'s' * 43}"
         for operation in (
             lambda: sessions.get_session(unknown),
@@ -233,36 +230,36 @@ async def test_somebody_else_listens_there(world: worlds.World, stranger: Callab
             with pytest.raises(StoreError):
                 await operation()
             assert time.monotonic() - began < DEADLINE + SLACK
-        await sessions.close()
 
 
-async def test_more_callers_than_connections(world: worlds.World) -> None:
+async def test_more_callers_than_connections(world: worlds.World, opened: Opened) -> None:
     """150 callers at once, while nothing comes back: all are answered within the deadline; and all are served when it
     is over."""
     with way() as there:
-        sessions = world.sessions(_url(there), config=IMPATIENT)
+        sessions = opened(_url(there), config=IMPATIENT)
         session_id = await sessions.create_session(data={"name": "Ada"})
         told = Ledger()
         there.proxy.hold()
         await at_once(world, 150, lambda number: told.timed("", lambda: sessions.get_session(session_id)))
         there.proxy.pass_on()
         assert not told.made
-        patient = world.sessions(_url(there), config=SessionConfig(deadline=10))
+        patient = opened(_url(there), config=SessionConfig(deadline=10))
         for each in (sessions, patient):
             found = await at_once(world, 150, lambda number, each=each: each.get_session(session_id))
             assert found == [{"name": "Ada"}] * 150
-            await each.close()
 
 
 # --- A server that lost everything -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("how", ["flushed", "restarted empty"])
-async def test_an_emptied_server(world: worlds.World, how: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_emptied_server(
+    world: worlds.World, opened: Opened, how: str, caplog: pytest.LogCaptureFixture
+) -> None:
     """A server that has lost its data is not taken for one on which nobody is signed in: who had seen the data says so
     once, and logs it; then it goes on with nothing. Nothing of before comes back."""
     with way() as there:
-        sessions = world.sessions(_url(there), config=SessionConfig(deadline=5))
+        sessions = opened(_url(there), config=SessionConfig(deadline=5))
         session_id = await sessions.create_session("ada", {"name": "Ada"})
         if how == "flushed":
             there.server.do("FLUSHALL")
@@ -277,4 +274,3 @@ async def test_an_emptied_server(world: worlds.World, how: str, caplog: pytest.L
         new_id = await sessions.create_session("eve")
         assert await sessions.is_session_active(new_id)
         assert [session.user_id for session in await sessions.list_sessions()] == ["eve"]
-        await sessions.close()

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, NamedTuple
 
 import pytest
-from places import at_once
+from places import Opened, at_once
 from writing import add_one
 
 import worlds
@@ -39,7 +39,7 @@ class Wire(NamedTuple):
 
 
 @pytest.fixture
-def wire(world: worlds.World, valkey: Valkey) -> Iterator[Wire]:
+def wire(opened: Opened, valkey: Valkey) -> Iterator[Wire]:
     """Through a proxy to the server that tests share."""
     with Proxy(valkey.port) as proxy:
         prefix = fresh_prefix()
@@ -47,8 +47,8 @@ def wire(world: worlds.World, valkey: Valkey) -> Iterator[Wire]:
         there = url.replace(f":{valkey.port}/", f":{proxy.port}/")
         yield Wire(
             proxy,
-            lambda: world.sessions(there, config=PATIENT),
-            lambda: world.sessions(url, config=PATIENT),
+            lambda: opened(there, config=PATIENT),
+            lambda: opened(url, config=PATIENT),
             valkey,
             prefix,
         )
@@ -96,7 +96,9 @@ each_cut = pytest.mark.parametrize("cut", _CUTS.values(), ids=_CUTS)
 
 @each_cut
 @each_way
-async def test_a_cut_connection_applies_once(wire: Wire, write: Write, cut: Callable[..., None]) -> None:
+async def test_a_cut_connection_applies_once(
+    wire: Wire, opened: Opened, write: Write, cut: Callable[..., None]
+) -> None:
     """The connection is cut at the first, the second, the third script of a write, once or twice: the write is made
     once, and the caller hears so, or that the outcome is unknown."""
     sessions, beside = wire.through(), wire.past()
@@ -118,12 +120,12 @@ async def test_a_cut_connection_applies_once(wire: Wire, write: Write, cut: Call
             await beside.end_session(handle)
     assert wire.proxy.cuts >= 2
     assert unknown == 0
-    await sessions.close()
-    await beside.close()
 
 
 @each_cut
-async def test_a_creation_whose_connection_is_cut_counts_once(wire: Wire, cut: Callable[..., None]) -> None:
+async def test_a_creation_whose_connection_is_cut_counts_once(
+    wire: Wire, opened: Opened, cut: Callable[..., None]
+) -> None:
     """A creation is sent again until its reply comes: there is one session, and one fact."""
     sessions = wire.through()
     for turn in range(1, 7):
@@ -135,11 +137,10 @@ async def test_a_creation_whose_connection_is_cut_counts_once(wire: Wire, cut: C
         assert (await sessions.stats()).sessions == turn
         _, told = await sessions.changes()
         assert [change.kind for change in told] == ["created"] * turn
-    await sessions.close()
 
 
 @each_cut
-async def test_an_end_whose_connection_is_cut(wire: Wire, cut: Callable[..., None]) -> None:
+async def test_an_end_whose_connection_is_cut(wire: Wire, opened: Opened, cut: Callable[..., None]) -> None:
     """An end whose reply is cut was made, or is not told as made; once more is safe, and one fact tells of it."""
     sessions = wire.through()
     for _ in range(3):
@@ -155,11 +156,10 @@ async def test_an_end_whose_connection_is_cut(wire: Wire, cut: Callable[..., Non
         assert await sessions.list_sessions("ada") == []
     _, told = await sessions.changes()
     assert [change.kind for change in told] == ["created", "ended"] * 3
-    await sessions.close()
 
 
 @each_cut
-async def test_a_load_is_simply_asked_again(wire: Wire, cut: Callable[..., None]) -> None:
+async def test_a_load_is_simply_asked_again(wire: Wire, opened: Opened, cut: Callable[..., None]) -> None:
     """A connection is cut in the midst of a load: the caller hears nothing of it, and nobody else's record comes."""
     sessions = wire.through()
     ids = [await sessions.create_session(data={"number": number, "block": b"x" * 3000}) for number in range(10)]
@@ -167,10 +167,9 @@ async def test_a_load_is_simply_asked_again(wire: Wire, cut: Callable[..., None]
         cut(wire.proxy, request=b"GET")
         assert (await sessions.get_session(ids[number]))["number"] == number
     assert wire.proxy.cuts == 10
-    await sessions.close()
 
 
-async def test_twenty_writers_whose_connections_are_cut(wire: Wire, world: worlds.World) -> None:
+async def test_twenty_writers_whose_connections_are_cut(wire: Wire, opened: Opened, world: worlds.World) -> None:
     """20 writers at once, and the way there is cut again and again: what was acknowledged is there once, what is
     unknown once or not at all."""
     sessions = [wire.through() for _ in range(4)]
@@ -200,11 +199,9 @@ async def test_twenty_writers_whose_connections_are_cut(wire: Wire, world: world
     assert set(done) <= set(items) <= {*done, *unknown}
     assert wire.proxy.cuts > 20
     assert len(done) > 150
-    for each in sessions:
-        await each.close()
 
 
-async def test_replies_byte_by_byte(wire: Wire) -> None:
+async def test_replies_byte_by_byte(wire: Wire, opened: Opened) -> None:
     """Replies that come in the smallest pieces are read whole."""
     sessions = wire.through()
     session_id = await sessions.create_session("ada", {"text": "ä" * 1000, "block": bytes(range(256))})
@@ -212,13 +209,12 @@ async def test_replies_byte_by_byte(wire: Wire) -> None:
     assert await sessions.get_session(session_id) == {"text": "ä" * 1000, "block": bytes(range(256))}
     assert await sessions.update(session_id, "visits", add_one) == 1
     assert [session.user_id for session in await sessions.list_sessions("ada")] == ["ada"]
-    await sessions.close()
 
 
 # --- What the server has forgotten, and what is not ours -------------------------------------------------------------
 
 
-async def test_scripts_that_are_forgotten(wire: Wire, world: worlds.World) -> None:
+async def test_scripts_that_are_forgotten(wire: Wire, opened: Opened, world: worlds.World) -> None:
     """The server forgets all scripts before every write, of one caller or of many at once: nobody hears of it."""
     sessions = wire.past()
     session_id = await sessions.create_session("ada")
@@ -230,7 +226,6 @@ async def test_scripts_that_are_forgotten(wire: Wire, world: worlds.World) -> No
     others = [await sessions.create_session() for _ in range(20)]
     wire.server.do("SCRIPT", "FLUSH")
     assert await at_once(world, 20, lambda number: sessions.update(others[number], "visits", add_one)) == [1] * 20
-    await sessions.close()
 
 
 _FOREIGN: dict[str, tuple[object, ...]] = {
@@ -245,7 +240,9 @@ _FOREIGN: dict[str, tuple[object, ...]] = {
 
 
 @pytest.mark.parametrize("foreign", _FOREIGN.values(), ids=_FOREIGN)
-async def test_what_is_not_ours(wire: Wire, foreign: tuple[object, ...], caplog: pytest.LogCaptureFixture) -> None:
+async def test_what_is_not_ours(
+    wire: Wire, opened: Opened, foreign: tuple[object, ...], caplog: pytest.LogCaptureFixture
+) -> None:
     """Something else lies under a session's key: it is reported as damaged and never served; the other sessions live,
     lists show them, and ending the session removes it."""
     sessions = wire.past()
@@ -271,10 +268,9 @@ async def test_what_is_not_ours(wire: Wire, foreign: tuple[object, ...], caplog:
     with pytest.raises(SessionNotFound):
         await sessions.update(session_id, "visits", add_one)
     assert await sessions.end_user_sessions("ada") == 1
-    await sessions.close()
 
 
-async def test_every_flipped_bit(wire: Wire) -> None:
+async def test_every_flipped_bit(wire: Wire, opened: Opened) -> None:
     """Each bit of a record is flipped in turn: it is refused as damaged. (The two times that the scripts write are
     checked to a millisecond: a flip that changes less is none that counts.) A writer who had loaded it before either
     replaces all of it or is refused; nothing else is ever served."""
@@ -298,7 +294,6 @@ async def test_every_flipped_bit(wire: Wire) -> None:
             served.add(bit // 8)
         assert served <= set(range(5, 21)), "bytes of other things than the two times"
         await _damage_while_it_is_written(sessions, session_id, key, whole, client)
-    await sessions.close()
 
 
 def _the_same(found: Record | None, record: Record) -> bool:

@@ -189,7 +189,8 @@ class _Sentinel(Process):
 class Sentinels:
     """A master with replicas, watched by three Sentinels, who make another one the master soon after it is silent.
 
-    ``through``: the port at which the replicas find the master, if not its own: that of a proxy that makes them lag.
+    ``through`` may be set before they start: the port at which the replicas find the master, if not its own; that of a
+    proxy that makes them lag, say. (Sentinels put that right after their "failover-timeout": `set` a long one.)
     """
 
     NAME: Final = "mymaster"
@@ -219,6 +220,11 @@ class Sentinels:
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
+
+    def set(self, name: str, value: object) -> None:
+        """Tell all Sentinels something about the master that they watch."""
+        for sentinel in self.sentinels:
+            sentinel.do("SENTINEL", "SET", self.NAME, name, value)
 
     @property
     def master(self) -> Valkey:
