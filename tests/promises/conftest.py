@@ -10,6 +10,7 @@ from places import EMBEDDED, SHARED, Opened, Place
 from stored import Stored, fill
 
 import worlds
+from servers import postgres
 from servers.valkey import fresh_prefix
 
 
@@ -41,7 +42,9 @@ def shared_url(request: pytest.FixtureRequest, name: str) -> str:
     """Sessions of one test's own on a server that tests share."""
     if name == "valkey":
         return request.getfixturevalue("valkey").url(prefix=fresh_prefix())
-    raise NotImplementedError(name)
+    database = postgres.shared().database()
+    request.addfinalizer(database.drop)
+    return database.url()
 
 
 @pytest.fixture(scope="module")

@@ -188,7 +188,8 @@ def interrupted_calls(url: str) -> None:
         for turn in range(600):
             session_id = ids[turn % 10]
             armed.append(True)
-            signal.setitimer(signal.ITIMER_REAL, random.uniform(0.0001, 0.015))
+            longest = random.choice((0.015, 0.05))  # the latter leaves time to connect anew
+            signal.setitimer(signal.ITIMER_REAL, random.uniform(0.0001, longest))
             try:
                 assert sessions.get_session(session_id)["number"] == turn % 10
                 unknown += 1
