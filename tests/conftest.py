@@ -18,6 +18,7 @@ from servers.valkey import BINARIES, Certificate, Cluster, Sentinels, Valkey  # 
 
 if TYPE_CHECKING:
     import sites
+    from servers.postgres import PostgreSQL
 
 settings.register_profile("ordinary", deadline=None, print_blob=True)
 settings.register_profile("thorough", deadline=None, print_blob=True, max_examples=2000)
@@ -38,7 +39,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
             await pyfuncitem.obj(**arguments)
         finally:
             for argument in arguments.values():
-                if inspect.iscoroutinefunction(getattr(argument, "leave", None)):
+                if inspect.iscoroutinefunction(getattr(type(argument), "leave", None)):
                     await argument.leave()
 
     world.run(whole())
@@ -103,6 +104,14 @@ def sentinels() -> Iterator[Sentinels]:
     """A master with two replicas and three Sentinels, for one test: it may kill any of them."""
     with Sentinels() as watched:
         yield watched
+
+
+@pytest.fixture(scope="session")
+def postgres() -> PostgreSQL:
+    """A PostgreSQL server; a test keeps to a schema or a database of its own."""
+    from servers.postgres import shared
+
+    return shared()
 
 
 @pytest.fixture(scope="session")

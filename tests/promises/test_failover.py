@@ -132,7 +132,7 @@ async def _fail_over(load: Load, watched: Sentinels, between: Proxy, how: str) -
 
 
 @pytest.mark.parametrize("how", ["killed", "hung"])
-@pytest.mark.parametrize("level", ["replicated", "process"])
+@pytest.mark.parametrize("level", ["replicated", "server"])
 async def test_the_primary_dies_under_load(
     world: worlds.World, opened: Opened, lagging: tuple[Sentinels, Proxy], level: str, how: str
 ) -> None:
