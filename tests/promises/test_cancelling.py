@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Awaitable, Coroutine, Generator, Iterator
 from random import Random
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 from children import Child
@@ -21,7 +20,7 @@ from writing import add_one
 
 import worlds
 from conftest import shared_url
-from servers.proxy import Proxy, through
+from servers.proxy import Proxy, before, through
 from sojourn import ConflictError, SessionConfig
 
 PATIENT = SessionConfig(deadline=10)
@@ -90,13 +89,6 @@ def far(request: pytest.FixtureRequest) -> Iterator[str]:
     return shared_url(request, request.param)
 
 
-def _proxy(url: str) -> Proxy:
-    """A proxy before the server of this URL."""
-    port = urlsplit(url).port
-    assert port is not None
-    return Proxy(port)
-
-
 # --- At every await --------------------------------------------------------------------------------------------------
 
 
@@ -136,7 +128,7 @@ async def test_a_cancellation_at_every_await(opened: Opened, far: str) -> None:
     """Loads, updates, blocks, creations and ends are cancelled while they wait for the first time, the second and so
     on, while others do the same undisturbed beside them, and connections are made anew: everybody gets what is their
     own."""
-    with _proxy(far) as proxy:
+    with before(far) as proxy:
         proxy.delay(0.001)
         way = Way(far, proxy, opened)
         await way.fill()
@@ -194,7 +186,7 @@ async def _storm(way: Way, rounds: int, random: Random) -> int:
 
 
 async def _no_reply_goes_astray(opened: Opened, far: str, rounds: int) -> None:
-    with _proxy(far) as proxy:
+    with before(far) as proxy:
         way = Way(far, proxy, opened)
         await way.fill()
         proxy.delay(TRIP / 2)
@@ -225,7 +217,7 @@ async def test_no_reply_goes_astray_thousands_of_times(opened: Opened, far: str)
 def test_no_reply_goes_astray_in_a_thread(far: str) -> None:
     """A thread is interrupted by a signal handler that raises, at any moment of a load or a commit, hundreds of times:
     no reply that it left behind reaches its next request."""
-    with _proxy(far) as proxy:
+    with before(far) as proxy:
         proxy.delay(0.001)
         with Child("interrupted_calls", through(far, proxy)) as child:
             assert child.finish()[-1] == "kept"

@@ -7,6 +7,7 @@ seconds, counts, and pauses beside which those of a scheduler are short.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import threading
@@ -17,11 +18,13 @@ from typing import Self
 
 import pytest
 from children import Child, children
-from places import Meeting, Place, at_once
+from places import SHARED, Meeting, Place, at_once
 from writing import add_one
 
 import worlds
-from sojourn import SessionConfig
+from conftest import shared_url
+from servers.proxy import before, through
+from sojourn import SessionConfig, SessionManager
 from sojourn.stores.grouping import Work
 from sojourn.stores.sqlite_file import SQLiteFile
 from worlds import Sessions
@@ -43,6 +46,36 @@ def test_eight_processes_share_fairly(tmp_path: Path, durability: str) -> None:
         f"{durability}: {sum(done) / SECONDS:.0f} writes a second, the least {min(done) / mean:.2f} of the mean: {done}"
     )
     assert min(done) > mean / 2
+
+
+@pytest.mark.parametrize("name", SHARED)
+def test_who_is_far_away_gets_a_turn(request: pytest.FixtureRequest, name: str) -> None:
+    """Two processes write to one session without a pause, one at 1 ms from the server and one at 10 ms, which is always
+    overtaken between its load and its commit: both go on, nobody is refused, and no write takes longer than its
+    deadline of a second."""
+    url = shared_url(request, name)
+    with ExitStack() as stack:
+        near, far = (stack.enter_context(before(url)) for _ in range(2))
+        near.delay(0.0005)
+        far.delay(0.005)
+        with SessionManager(url) as sessions:
+            session_id = sessions.create_session(data={"log": []})
+            writers = [
+                stack.enter_context(Child("contend", through(url, proxy), session_id, SECONDS, number))
+                for number, proxy in enumerate((near, far))
+            ]
+            for child in writers:
+                child.expect("ready")
+            for child in writers:
+                child.say()
+            told = [json.loads(child.hear()) for child in writers]
+            log = sessions.get_session(session_id)["log"]
+    print(f"near and far, each: how many, what was refused, the longest: {told}")
+    for done, outcomes, longest in told:
+        assert outcomes == {"done": done}
+        assert done >= 10
+        assert longest < SessionConfig().deadline + 0.3
+    assert len(log) == len(set(log)) == sum(done for done, *_ in told)
 
 
 # --- The event loop --------------------------------------------------------------------------------------------------

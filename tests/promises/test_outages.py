@@ -20,7 +20,7 @@ from writing import add_one
 
 import worlds
 from servers.process import LOOPBACK
-from servers.proxy import Proxy
+from servers.proxy import Proxy, through
 from servers.valkey import Valkey
 from sojourn import OutcomeUnknown, SessionConfig, StoreError, StoreUnavailable
 from worlds import Sessions
@@ -62,17 +62,13 @@ class Ledger:
         return result
 
 
-def _url(way: Way) -> str:
-    return way.server.url().replace(f":{way.server.port}/", f":{way.proxy.port}/")
-
-
 @each_outage
 async def test_an_outage(world: worlds.World, opened: Opened, outage: Outage) -> None:
     """10 callers at once write, and others read, create, end and ask for ids that nobody has, while the server is away:
     all are answered in time, and nobody is told of a session that there is none. Afterwards the same manager goes on,
     and each write that was acknowledged is there once, each that was refused is not."""
     with way(appendonly="yes") as there:
-        sessions = opened(_url(there), config=IMPATIENT)
+        sessions = opened(through(there.server.url(), there.proxy), config=IMPATIENT)
         ids = [await sessions.create_session("ada", {"visits": 0}) for _ in range(CALLERS)]
         leaving = [await sessions.create_session("eve") for _ in range(ROUNDS)]
         told = Ledger()
@@ -132,7 +128,7 @@ async def test_a_short_break_is_not_noticed(world: worlds.World, opened: Opened)
     """All connections are reset, the server is restarted, and its scripts are flushed, again and again while it is
     idle: nobody hears of it."""
     with way(appendonly="yes") as there:
-        sessions = opened(_url(there), config=SessionConfig(deadline=5))
+        sessions = opened(through(there.server.url(), there.proxy), config=SessionConfig(deadline=5))
         session_id = await sessions.create_session(data={"visits": 0})
         breaks = (there.proxy.reset, there.server.restart, lambda: there.server.do("SCRIPT", "FLUSH"))
         for turn in range(12):
@@ -236,14 +232,14 @@ async def test_more_callers_than_connections(world: worlds.World, opened: Opened
     """150 callers at once, while nothing comes back: all are answered within the deadline; and all are served when it
     is over."""
     with way() as there:
-        sessions = opened(_url(there), config=IMPATIENT)
+        sessions = opened(through(there.server.url(), there.proxy), config=IMPATIENT)
         session_id = await sessions.create_session(data={"name": "Ada"})
         told = Ledger()
         there.proxy.hold()
         await at_once(world, 150, lambda number: told.timed("", lambda: sessions.get_session(session_id)))
         there.proxy.pass_on()
         assert not told.made
-        patient = opened(_url(there), config=SessionConfig(deadline=10))
+        patient = opened(through(there.server.url(), there.proxy), config=SessionConfig(deadline=10))
         for each in (sessions, patient):
             found = await at_once(world, 150, lambda number, each=each: each.get_session(session_id))
             assert found == [{"name": "Ada"}] * 150
@@ -259,7 +255,7 @@ async def test_an_emptied_server(
     """A server that has lost its data is not taken for one on which nobody is signed in: who had seen the data says so
     once, and logs it; then it goes on with nothing. Nothing of before comes back."""
     with way() as there:
-        sessions = opened(_url(there), config=SessionConfig(deadline=5))
+        sessions = opened(through(there.server.url(), there.proxy), config=SessionConfig(deadline=5))
         session_id = await sessions.create_session("ada", {"name": "Ada"})
         if how == "flushed":
             there.server.do("FLUSHALL")

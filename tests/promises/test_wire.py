@@ -12,7 +12,7 @@ from places import Opened, at_once
 from writing import add_one
 
 import worlds
-from servers.proxy import Proxy
+from servers.proxy import Proxy, through
 from servers.valkey import Valkey, fresh_prefix
 from sojourn import DamagedRecord, Handle, OutcomeUnknown, SessionConfig, SessionNotFound
 from sojourn.record import Record, replace
@@ -44,7 +44,7 @@ def wire(opened: Opened, valkey: Valkey) -> Iterator[Wire]:
     with Proxy(valkey.port) as proxy:
         prefix = fresh_prefix()
         url = valkey.url(prefix=prefix)
-        there = url.replace(f":{valkey.port}/", f":{proxy.port}/")
+        there = through(url, proxy)
         yield Wire(
             proxy,
             lambda: opened(there, config=PATIENT),

@@ -83,6 +83,25 @@ def compete(url: str, seconds: str, _number: str) -> None:
         hear()
 
 
+def contend(url: str, session_id: str, seconds: str, _number: str) -> None:
+    """Write to a session that others write to, one request after the other, for a while. Say how often it was done,
+    what was refused, and how long the longest took."""
+    told: Counter[str] = Counter()
+    longest = 0.0
+    with SessionManager(url) as sessions:
+        ready()
+        until = time.monotonic() + float(seconds)
+        while (began := time.monotonic()) < until:
+            try:
+                with sessions.session(session_id) as session:
+                    session["log"].append(f"{os.getpid()}.{told['done']}")
+                told["done"] += 1
+            except SojournError as error:
+                told[type(error).__name__] += 1
+            longest = max(longest, time.monotonic() - began)
+    say(json.dumps([told["done"], told, longest]))
+
+
 def reborn(url: str, *session_ids: str) -> None:
     """Bear, for each line, a process that writes until it is killed, and say when it is dead. It is forked, as that is
     quick; nothing of the store is open here."""
@@ -118,7 +137,7 @@ def write_until_killed(url: str, session_ids: Sequence[str]) -> None:
 
 
 JOBS: dict[str, Callable[..., None]] = {
-    job.__name__: job for job in (write, count_up, hammer, compete, reborn, *FAULTS, *UPHEAVALS)
+    job.__name__: job for job in (write, count_up, hammer, compete, contend, reborn, *FAULTS, *UPHEAVALS)
 }
 
 if __name__ == "__main__":

@@ -22,10 +22,11 @@ import threading
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, Final, Self, TypeVar
+from urllib.parse import urlsplit
 
 from .process import LOOPBACK, free_port
 
-__all__ = ["Proxy", "through"]
+__all__ = ["Proxy", "before", "through"]
 
 T = TypeVar("T")
 
@@ -259,6 +260,13 @@ class Proxy:
                 await asyncio.sleep(0.001)  # so that what was to pass is not overtaken by the reset
                 link.reset()
                 return
+
+
+def before(url: str) -> Proxy:
+    """A proxy before the server of this URL."""
+    port = urlsplit(url).port
+    assert port is not None, url
+    return Proxy(port)
 
 
 def through(url: str, proxy: Proxy) -> str:

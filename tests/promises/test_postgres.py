@@ -1,0 +1,479 @@
+"""Promise 2, on PostgreSQL: whatever becomes of the server, each operation is answered within its deadline, in the words
+of this library; nothing is applied twice, nothing acknowledged is lost, and nobody has to restart anything.
+
+What is shown of every store (races, cancelled callers, forks) is shown of PostgreSQL where that is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import psycopg
+import pytest
+from places import Opened, at_once
+from writing import add_one
+
+import worlds
+from servers.postgres import Database, PostgreSQL, fresh, shared
+from servers.process import LOOPBACK
+from servers.proxy import Proxy, through
+from sojourn import OutcomeUnknown, SessionConfig, SojournError, StoreError, StoreUnavailable, open_store
+from sojourn.record import Committed, Record
+from sojourn.store import Store
+from sojourn.testing import NOW, new_record, successor
+
+DEADLINE, SLACK = 0.5, 0.3
+IMPATIENT = SessionConfig(deadline=DEADLINE)
+
+Operation = Callable[[Store, Record], Awaitable[Any]]
+READS: dict[str, Operation] = {
+    "load": lambda store, record: store.load(record.handle),
+    "summaries": lambda store, record: store.summaries(NOW, user_id="ada"),
+    "stats": lambda store, record: store.stats(),
+}
+WRITES: dict[str, Operation] = {
+    "create": lambda store, record: store.create(new_record(user_id="ada"), NOW),
+    "commit": lambda store, record: store.commit(record, successor(record), NOW),
+    "login": lambda store, record: store.commit(record, successor(record, user_id="eve", generation=1), NOW),
+    "touch": lambda store, record: store.touch(record.handle, 0, NOW, NOW),
+    "lease": lambda store, record: store.lease(record.handle, 0, 1.0, NOW),
+    "end": lambda store, record: store.end([record.handle], "ended", NOW),
+    "end of a user": lambda store, record: store.end_matching(NOW, user_id="ada"),
+}
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[PostgreSQL]:
+    """A server that these tests may do harm to; each leaves it running."""
+    with PostgreSQL(max_connections=20, superuser_reserved_connections=2) as running:
+        yield running
+
+
+@pytest.fixture
+def database(server: PostgreSQL) -> Database:
+    return server.database()
+
+
+@contextmanager
+def in_time(most: float = DEADLINE + SLACK) -> Iterator[None]:
+    """What is done in here is done in time."""
+    began = time.monotonic()
+    yield
+    took = time.monotonic() - began
+    assert took < most, f"an answer after {took:.2f} s"
+
+
+@contextmanager
+def hung(server: PostgreSQL) -> Iterator[None]:
+    """The server does nothing any more, in the midst of whatever it was at."""
+    server.hang()
+    try:
+        yield
+    finally:
+        server.go_on()
+
+
+class Ways:
+    """Stores of one world, closed at the end of the test."""
+
+    def __init__(self, world: worlds.World) -> None:
+        self.world = world
+        self._all: list[Store] = []
+
+    def __call__(self, url: str, deadline: float = DEADLINE) -> Store:
+        joint = "&" if "?" in url else "?"
+        self._all.append(
+            open_store(f"{url}{joint}clock=caller", SessionConfig(deadline=deadline), world=self.world.name)
+        )
+        return self._all[-1]
+
+    async def leave(self) -> None:
+        for store in self._all:
+            await store.close()
+
+
+@pytest.fixture
+def ways(world: worlds.World) -> Ways:
+    return Ways(world)
+
+
+# --- A server that hangs ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [*READS, *WRITES])
+async def test_a_hung_server(
+    world: worlds.World, ways: Ways, server: PostgreSQL, database: Database, name: str
+) -> None:
+    """The server hangs when the request arrives: the caller hears of it within the deadline, is not told that a write
+    which was sent has failed, and once the server goes on all is well with the same store."""
+    store, record = ways(database.url()), new_record(user_id="ada")
+    await store.create(record, NOW)
+    operation = (READS | WRITES)[name]
+    expected = StoreUnavailable if name in READS else OutcomeUnknown
+    with hung(server):
+        with in_time(), pytest.raises(expected):
+            await operation(store, record)
+        with in_time(), pytest.raises(StoreUnavailable):  # there is no connection any more, and none to be had
+            await operation(store, record)
+    await world.until(server.answers)
+    await store.load(record.handle)
+    other = new_record()
+    assert isinstance(await store.create(other, NOW), Committed)
+    assert await store.load(other.handle) == other
+
+
+async def test_a_commit_into_a_hung_server_counts_once(
+    world: worlds.World, ways: Ways, server: PostgreSQL, database: Database
+) -> None:
+    """Of a commit that was sent and not answered nobody knows; sent again it is committed, and was made once."""
+    store, record = ways(database.url()), new_record()
+    await store.create(record, NOW)
+    wanted = successor(record, fields={"n": b"\x01"})
+    with hung(server), pytest.raises(OutcomeUnknown):
+        await store.commit(record, wanted, NOW)
+    await world.until(server.answers)
+    for _ in range(2):
+        assert await store.commit(record, wanted, NOW) == Committed(wanted)
+    assert await store.load(record.handle) == wanted
+
+
+async def test_many_callers_of_a_hung_server(
+    world: worlds.World, ways: Ways, server: PostgreSQL, database: Database
+) -> None:
+    """More callers than there are connections: those who wait for one are answered within the deadline, too."""
+    store, record = ways(database.url(pool=3)), new_record()
+    await store.create(record, NOW)
+
+    async def caller(number: int) -> None:
+        for _ in range(2):
+            with in_time(), pytest.raises(StoreUnavailable):
+                await store.load(record.handle)
+
+    with hung(server):
+        await at_once(world, 30, caller)
+    await world.until(server.answers)
+    assert await at_once(world, 30, lambda number: store.load(record.handle)) == [record] * 30
+
+
+async def test_closing_does_not_wait_for_a_hung_server(
+    world: worlds.World, ways: Ways, server: PostgreSQL, database: Database
+) -> None:
+    """Closing a store takes no time, whatever the server does, and whoever waits for a connection hears of it."""
+    store, record = ways(database.url(pool=1), deadline=10), new_record()
+    await store.create(record, NOW)
+    with hung(server):
+
+        async def close() -> None:
+            if world is worlds.ASYNC:
+                await asyncio.sleep(0.2)
+            else:
+                time.sleep(0.2)
+            with in_time(0.1):
+                await store.close()
+
+        callers = [lambda: store.load(record.handle), lambda: store.load(record.handle), close]
+        if world is worlds.BLOCKING:
+            callers = callers[2:]  # a thread cannot be taken out of its wait
+        results = await world.together(callers)
+        assert results[-1] is None
+    if world is worlds.ASYNC:
+        assert sum(isinstance(result, StoreUnavailable) for result in results) == 2
+
+
+# --- A server that is away, or refuses -------------------------------------------------------------------------------
+
+
+async def test_no_server_at_first(world: worlds.World, ways: Ways) -> None:
+    """A store can be opened while there is no server: the first operation says so, and the first after it has come makes
+    the tables and is served."""
+    server = PostgreSQL()
+    try:
+        store, record = ways(server.url(), deadline=5), new_record()
+        with pytest.raises(StoreUnavailable, match="Check that the server runs"):
+            await store.load(record.handle)
+        server.start()
+        assert await store.load(record.handle) is None
+        assert isinstance(await store.create(record, NOW), Committed)
+    finally:
+        server.close()
+
+
+async def test_a_restart_is_not_noticed(ways: Ways, server: PostgreSQL, database: Database) -> None:
+    """Connections that a restart has closed while nobody used them are not used again: no caller hears of it."""
+    store, record = ways(database.url(), deadline=5), new_record()
+    await store.create(record, NOW)
+    for _ in range(3):
+        server.restart()
+        assert await store.load(record.handle) == record
+        server.restart()
+        record, base = successor(record), record
+        assert await store.commit(base, record, NOW) == Committed(record)
+
+
+async def test_a_server_that_only_reads(ways: Ways, database: Database) -> None:
+    """Where the server only reads, loads are served, and writes are refused with what to do about it."""
+    store, record = ways(database.url()), new_record()
+    await store.create(record, NOW)
+    database.ask(f"ALTER DATABASE {database.name} SET default_transaction_read_only = on")
+    _cut_all(database)
+    assert await store.load(record.handle) == record
+    assert len(await store.summaries(NOW)) == 1
+    for operation in WRITES.values():
+        with in_time(), pytest.raises(StoreUnavailable, match="only reads"):
+            await operation(store, record)
+    assert await store.load(record.handle) == record
+    with psycopg.connect(database.url(), autocommit=True) as connection:
+        connection.execute("SET default_transaction_read_only = off")
+        connection.execute(f"ALTER DATABASE {database.name} RESET default_transaction_read_only")
+    _cut_all(database)
+    assert isinstance(await store.commit(record, successor(record), NOW), Committed)
+
+
+async def test_too_many_connections(ways: Ways, server: PostgreSQL, database: Database) -> None:
+    """Where the server takes no more clients, that is said, with what to do; once one has left, all is well."""
+    database.ask("CREATE ROLE ordinary LOGIN; GRANT CREATE ON DATABASE " + database.name + " TO ordinary")
+    url = database.url().replace("sojourn@", "ordinary@")
+    store, record = ways(url), new_record()
+    guests: list[psycopg.Connection[Any]] = []
+    with suppress(psycopg.OperationalError):
+        while len(guests) < 50:
+            guests.append(psycopg.connect(url))
+    try:
+        with in_time(), pytest.raises(StoreUnavailable, match="max_connections"):
+            await store.load(record.handle)
+    finally:
+        for guest in guests:
+            guest.close()
+    await ways.world.until(lambda: not _guests(database))
+    assert isinstance(await store.create(record, NOW), Committed)
+    database.ask("DROP OWNED BY ordinary; DROP ROLE ordinary")
+
+
+def _guests(database: Database) -> bool:
+    return database.ask("SELECT count(*) FROM pg_stat_activity WHERE usename = 'ordinary'") != [(0,)]
+
+
+async def test_a_row_that_somebody_holds(world: worlds.World, ways: Ways, database: Database) -> None:
+    """Somebody keeps a row locked: who must wait for it is told in time, by the server, that nothing was written; who
+    only reads is served; and who finds all connections in use is told that."""
+    store, record, other = ways(database.url(pool=2)), new_record(), new_record()
+    await store.create(record, NOW)
+    await store.create(other, NOW)
+    with psycopg.connect(database.url()) as holder:
+        holder.execute("SELECT 1 FROM sojourn.session WHERE handle = %s FOR UPDATE", (record.handle,))
+        with in_time(), pytest.raises(StoreUnavailable, match="nothing was written"):
+            await store.commit(record, successor(record), NOW)
+        assert await store.load(record.handle) == record
+        results = await world.together([lambda: store.commit(record, successor(record), NOW)] * 4)
+        assert all(type(result) is StoreUnavailable for result in results)
+        assert any("connections were in use" in str(result) for result in results)
+    assert await store.load(record.handle) == record
+    assert isinstance(await store.commit(record, successor(record), NOW), Committed)
+
+
+async def test_tables_that_were_removed(ways: Ways, database: Database) -> None:
+    """The tables vanish under a running process: that is said, and the next operation makes them anew."""
+    store, record = ways(database.url()), new_record()
+    await store.create(record, NOW)
+    database.ask("DROP SCHEMA sojourn CASCADE")
+    with pytest.raises(StoreUnavailable):
+        await store.load(record.handle)
+    assert await store.load(record.handle) is None
+    assert isinstance(await store.create(record, NOW), Committed)
+
+
+@contextmanager
+def _full_backlog() -> Iterator[str]:
+    """An address that takes no more connections and refuses none."""
+    with socket.socket() as listening:
+        listening.bind((LOOPBACK, 0))
+        listening.listen(0)
+        waiting = [socket.socket() for _ in range(8)]
+        try:
+            for one in waiting:
+                one.setblocking(False)
+                one.connect_ex(listening.getsockname())
+            yield f"postgresql://{LOOPBACK}:{listening.getsockname()[1]}/"
+        finally:
+            for one in waiting:
+                one.close()
+
+
+async def test_an_address_that_does_not_answer(ways: Ways) -> None:
+    """Connecting is bounded as everything else is."""
+    with _full_backlog() as url:
+        store = ways(url)
+        for _ in range(2):
+            with in_time(), pytest.raises(StoreUnavailable):
+                await store.load("x")
+
+
+async def test_a_name_that_is_not_resolved(ways: Ways, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A resolver that does not answer keeps nobody longer than the deadline, and holds up no event loop."""
+    released = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: released.wait(10) or [])
+    store = ways("postgresql://database.example/")
+    try:
+        with in_time(), pytest.raises(StoreUnavailable):
+            await store.load("x")
+    finally:
+        released.set()
+
+
+async def test_a_name_is_resolved(ways: Ways) -> None:
+    """Names of hosts are looked up."""
+    with fresh() as database:
+        store = ways(database.url().replace(LOOPBACK, "localhost"), deadline=5)
+        assert await store.load("x") is None
+        await store.close()
+
+
+# --- Connections that break ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cut", ["cut_reply", "cut_request"])
+async def test_a_cut_connection(world: worlds.World, opened: Opened, cut: str) -> None:
+    """Connections are cut in the midst of requests and replies: each update that is acknowledged was made once, and the
+    manager sends again what nobody heard of."""
+    with fresh() as database, Proxy(database.server.port) as proxy:
+        sessions = opened(through(database.url(), proxy), config=SessionConfig(deadline=5))
+        session_id = await sessions.create_session(data={"visits": 0})
+        for number in range(1, 21):
+            getattr(proxy, cut)(b"commit_")
+            assert await sessions.update(session_id, "visits", add_one) == number
+            getattr(proxy, cut)(b"load")
+            assert await sessions.get_session(session_id) == {"visits": number}
+        await sessions.close()
+
+
+async def test_connections_that_the_server_ends(world: worlds.World, ways: Ways, database: Database) -> None:
+    """An administrator ends all connections, again and again, while 8 callers write: who is refused was not served, and
+    who was served was served once."""
+    store = ways(database.url(), deadline=5)
+    records = [new_record() for _ in range(8)]
+    for record in records:
+        await store.create(record, NOW)
+    told: Counter[str] = Counter()
+    over = threading.Event()
+
+    def cut() -> None:
+        while not over.wait(0.03):
+            _cut_all(database)
+
+    async def write(number: int) -> int:
+        base, made = records[number], 0
+        until = time.monotonic() + 1.5
+        while time.monotonic() < until:
+            wanted = successor(base, fields={"made": bytes([made % 128])})
+            try:
+                outcome = await store.commit(base, wanted, NOW)
+            except StoreError as error:
+                told[type(error).__name__] += 1
+                continue  # the same again: it must have been made once, or not at all
+            assert isinstance(outcome, Committed)
+            base, made = outcome.record, made + 1
+        assert await store.load(base.handle) == base
+        return made
+
+    cutter = threading.Thread(target=cut)
+    cutter.start()
+    try:
+        made = await at_once(world, 8, write)
+    finally:
+        over.set()
+        cutter.join()
+    assert min(made) > 5
+    print(made, dict(told))
+
+
+def _cut_all(database: Database) -> None:
+    database.ask("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'sojourn'")
+
+
+def test_a_child_of_a_fork_has_connections_of_its_own() -> None:
+    """Shown of every store in `test_endings`; here: the parent's connections are open, and in use, after its child has
+    closed the store and is gone."""
+    import os
+
+    with fresh() as database:
+        store = open_store(database.url(clock="caller"))
+        worlds.BLOCKING.run(store.create(record := new_record(), NOW))
+        child = os.fork()
+        if not child:
+            code = 1
+            try:
+                found = worlds.BLOCKING.run(store.load(record.handle))
+                worlds.BLOCKING.run(store.close())
+                code = 0 if found == record else 2
+            finally:
+                os._exit(code)
+        assert os.waitpid(child, 0)[1] == 0
+        assert worlds.BLOCKING.run(store.load(record.handle)) == record
+        (count,) = database.ask("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'sojourn'")[0]
+        assert count == 1
+        worlds.BLOCKING.run(store.close())
+
+
+# --- A server that is killed -----------------------------------------------------------------------------------------
+
+
+async def test_killed_under_load(world: worlds.World, opened: Opened) -> None:
+    """The server is killed three times while 6 callers write, at the default level, with its fsync on: every update that
+    was acknowledged is there, none is there twice, and the managers go on by themselves."""
+    server = PostgreSQL(fsync="on").start()
+    try:
+        sessions = opened(server.url(), config=SessionConfig(deadline=0.5))
+        ids = [await sessions.create_session(data={"log": []}) for _ in range(6)]
+        told: Counter[str] = Counter()
+        over = threading.Event()
+
+        def kill() -> None:
+            for _ in range(3):
+                over.wait(0.7)
+                server.kill()
+                server.start()
+            over.wait(0.7)
+            over.set()
+
+        async def write(number: int) -> tuple[list[int], set[int]]:
+            sure: list[int] = []
+            unsure: set[int] = set()
+            turn = 0
+            while not over.is_set():
+                turn += 1
+                try:
+                    async with sessions.session(ids[number]) as session:
+                        session["log"].append(turn)
+                    sure.append(turn)
+                except OutcomeUnknown:
+                    unsure.add(turn)
+                except SojournError as error:
+                    told[type(error).__name__] += 1
+                    await world.pause()
+            return sure, unsure
+
+        killer = threading.Thread(target=kill)
+        killer.start()
+        results = await at_once(world, 6, write)
+        killer.join()
+        for session_id, (sure, unsure) in zip(ids, results, strict=True):
+            log = (await sessions.get_session(session_id))["log"]
+            assert log == sorted(set(log))
+            assert set(sure) <= set(log) <= set(sure) | unsure
+        assert sum(len(sure) for sure, _ in results) > 100
+        assert told["StoreUnavailable"], "nobody noticed"
+        await sessions.close()
+    finally:
+        server.close()
+
+
+def test_the_shared_server_is_still_there() -> None:
+    """These tests do their harm to a server of their own."""
+    assert shared().answers()
