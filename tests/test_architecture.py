@@ -33,6 +33,7 @@ EXTRAS = {
     "starlette": "demo",
     "uvicorn": "demo",
     "rich": "cli",
+    "hiredis": "stores.valkey",
     "psycopg": "stores.postgres",
 }
 """What is not in the bare install, and the only place that may import it."""

@@ -25,8 +25,9 @@ from .record import Cap, Change, Committed, EndReason, Gone, Leased, Outcome, Re
 
 __all__ = ["NO_CAP", "Durability", "Stats", "Store", "World"]
 
-Durability: TypeAlias = Literal["memory", "process", "power", "replicated"]
-"""What an acknowledged write survives: nothing; the death of the process; a power cut; the loss of the primary."""
+Durability: TypeAlias = Literal["memory", "process", "server", "power", "replicated"]
+"""What an acknowledged write survives: nothing; the death of the process; what the server it is on is set to survive;
+a power cut; the loss of the primary."""
 
 World: TypeAlias = Literal["blocking", "async", "any"]
 """Which callers a store serves. "any": its operations neither block nor suspend."""

@@ -192,7 +192,7 @@ class StoreContract:
         stats = await store.stats()
         assert (stats.sessions, stats.durability) == (2, store.durability)
         assert stats.bytes is None or stats.bytes > 0
-        assert store.durability in ("memory", "process", "power", "replicated")
+        assert store.durability in ("memory", "process", "server", "power", "replicated")
         await store.end([live.handle], "ended", NOW)
         await store.purge_expired(NOW, 10)
         assert (await store.stats()).sessions == 0

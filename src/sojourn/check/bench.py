@@ -87,7 +87,13 @@ class Bench:
 
     @classmethod
     def at(cls, url: str) -> Bench:
-        """The bench for the store that a URL names."""
+        """The bench for the store that a URL names. Raises what the store raises if it can't be reached: the battery
+        itself is patient, and would find that out slowly."""
+        store = open_store(url)
+        try:
+            run(store.stats())
+        finally:
+            run(store.close())
         return cls(lambda world: open_store(url, CONFIG, world=world), url)
 
     @property

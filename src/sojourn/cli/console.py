@@ -173,6 +173,7 @@ def stats(document: dict[str, Any]) -> None:
 _NESTED: Final = frozenset({dict, type([])})  # the name `list` is a command here
 _SURVIVES: Final = {
     "memory": "dies with the process",
+    "server": "is as safe as its server is set to keep it: look at its appendonly and save",
     "process": "survives kill -9, and not always a power cut",
     "power": "survives a power cut",
     "replicated": "survives the loss of the primary",

@@ -1,7 +1,7 @@
 """The Valkey or Redis store: many machines, and the fastest of those that serve many.
 
-What it promises of an acknowledged write: what the server is set to promise (``process``: it survives the death of this
-process); or ``replicated``: so many replicas have it as well, else the outcome is `OutcomeUnknown`.
+What it promises of an acknowledged write: what the server is set to promise (``server``); or ``replicated``: so many
+replicas have it as well, else the outcome is `OutcomeUnknown`.
 
 A load is two plain commands and a commit is one script, each in one round trip. What is written in one step lies in one
 slot, so a cluster serves as well as one server. `valkey_space` has the keys, `valkey_blob` the form of a record,
@@ -12,7 +12,7 @@ connections. Needs Valkey, or Redis 7.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 from urllib.parse import SplitResult
 
@@ -28,6 +28,7 @@ from . import valkey_async, valkey_blocking
 from .valkey_async import TaskLink
 from .valkey_blob import seal, unseal
 from .valkey_blocking import ThreadLink
+from .valkey_client import ClientLink, world_of
 from .valkey_deadlines import HISTORY, ROOM, Deadlines, second_of
 from .valkey_link import Login
 from .valkey_servers import Cluster, Links, One, Request, Sentinels, Servers, Topology
@@ -51,6 +52,16 @@ class ValkeyStore:
         self._space = space
         self._deadlines = Deadlines(space)
         self._users = Users(space)
+
+    @classmethod
+    def over(cls, client: Any, *, prefix: str = "sojourn", deadline: float = 1.0, replicas: int = 0) -> ValkeyStore:
+        """A store over a client of your own, blocking or asynchronous, of one server or with Sentinels
+        (`sojourn.stores.valkey_client` says what is used of it). ``replicas`` must acknowledge each write; 0: none.
+        Raises `ConfigurationError` for a client that can't be used."""
+        world, link = world_of(client), ClientLink(client)
+        servers = Servers(One(link.address), Links(lambda _: link), SCRIPTS, _sleep(world))
+        space = Space(servers, prefix=prefix, deadline=deadline, replicas=replicas)
+        return cls(space, world=world, durability="replicated" if replicas else "server")
 
     async def load(self, handle: str) -> Record | None:
         space = self._space
@@ -337,10 +348,9 @@ def open_url(url: SplitResult, options: dict[str, str], config: SessionConfig, w
     """A store by its URL and options, which `sojourn.stores.valkey_url` lists. Nothing is connected yet: servers may
     come later than those who use them."""
     place = place_of(url, options, config)
-    asynchronous = world == "async"
 
     def links(login: Login, check_primary: bool) -> Links:
-        if asynchronous:
+        if world == "async":
             return Links(lambda address: TaskLink(address, login, check_primary=check_primary))
         return Links(lambda address: ThreadLink(address, login, most=place.connections, check_primary=check_primary))
 
@@ -352,9 +362,8 @@ def open_url(url: SplitResult, options: dict[str, str], config: SessionConfig, w
         topology = Cluster(place.addresses, servers)
     else:
         topology = One(place.addresses[0])
-    sleep = valkey_async.sleep if asynchronous else valkey_blocking.sleep
     space = Space(
-        Servers(topology, servers, SCRIPTS, sleep),
+        Servers(topology, servers, SCRIPTS, _sleep(world)),
         prefix=place.prefix,
         shards=place.shards,
         deadline=place.deadline,
@@ -362,6 +371,10 @@ def open_url(url: SplitResult, options: dict[str, str], config: SessionConfig, w
         own_clock=place.own_clock,
     )
     return ValkeyStore(space, world=world, durability=place.durability)
+
+
+def _sleep(world: World) -> Callable[[float], Awaitable[None]]:
+    return valkey_async.sleep if world == "async" else valkey_blocking.sleep
 
 
 # --- Facts in the log -------------------------------------------------------------------------------------------------

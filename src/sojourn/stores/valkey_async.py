@@ -167,6 +167,8 @@ class TaskLink:
 
     def close(self) -> None:
         self._closed = True
+        if self._connecting is not None and not self._connecting.get_loop().is_closed():
+            self._connecting.cancel()
         connection, self._connection = self._connection, None
         if connection is not None and not connection.loop.is_closed():
             connection.give_up("the store was closed")
@@ -206,8 +208,10 @@ class TaskLink:
                         lambda: connection, self.address.host, self.address.port, ssl=self._login.tls
                     )
                 opened = await connection.ask(opening(self._login, check_primary=self._check_primary), until)
-        except (OSError, TimeoutError, NoReply) as error:
+        except BaseException as error:
             connection.give_up("it was never opened")
+            if not isinstance(error, (OSError, TimeoutError, NoReply)):
+                raise
             raise NotSent(str(error) or "the server could not be reached in time") from error
         problem = refusal(opened)
         if problem is not None or self._closed:

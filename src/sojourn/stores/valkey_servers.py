@@ -79,6 +79,9 @@ class Topology(Protocol):
     def moved(self, slot: int, address: Address) -> None:
         """A server says where the slot is now."""
 
+    def close(self) -> None:
+        """Close the connections that it made to find out."""
+
 
 class One:
     """A server that is named."""
@@ -99,6 +102,9 @@ class One:
         raise StoreUnavailable(
             f"{self._address} is a node of a cluster: open the store with valkey+cluster://{self._address}"
         )
+
+    def close(self) -> None:
+        """There are none."""
 
 
 class Sentinels:
@@ -123,6 +129,9 @@ class Sentinels:
 
     def moved(self, slot: int, address: Address) -> None:
         """Sentinels watch no clusters."""
+
+    def close(self) -> None:
+        self._links.close()
 
     async def _asked(self, until: float) -> Address:
         problem = "no Sentinel was asked"
@@ -169,6 +178,9 @@ class Cluster:
         self._owners[slot] = address
         if address not in self._known:
             self._known.append(address)
+
+    def close(self) -> None:
+        """They are those to the nodes, and closed with them."""
 
     async def _look(self, until: float) -> None:
         """Ask a node who has which slot."""
@@ -250,8 +262,9 @@ class Servers:
                 pause = 0.0
             else:
                 left = until - time.monotonic()
-                pause = min(2 * pause or _FIRST_PAUSE, _LONGEST_PAUSE, left)
-                if left <= 0:
+                pause = min(2 * pause or _FIRST_PAUSE, _LONGEST_PAUSE)
+                if left <= pause:
+                    await self._sleep(max(left, 0.0))  # whoever sends this again knows then that no time is left
                     if unanswered and any(request.nature != "reads" for request in rest):
                         raise OutcomeUnknown(f"{problem}: the write may have been made, or not")
                     raise StoreUnavailable(f"{problem}: nothing was written")
@@ -308,6 +321,7 @@ class Servers:
     def close(self) -> None:
         """Close all connections."""
         self._links.close()
+        self._topology.close()
 
 
 def _address(message: str, asked: Address) -> Address:

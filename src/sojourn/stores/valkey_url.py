@@ -6,7 +6,7 @@
     valkey+sentinel://host[:port],host[:port]/service[/db]   the primary that Sentinels name; valkeys+sentinel
     valkey+cluster://host[:port],host[:port]                 a cluster, by some of its nodes
 
-Options: ``prefix`` of all keys ("sojourn"), ``deadline`` in seconds, ``durability`` ("process" or "replicated"),
+Options: ``prefix`` of all keys ("sojourn"), ``deadline`` in seconds, ``durability`` ("server" or "replicated"),
 ``replicas`` that must acknowledge a write then (1), ``connections`` at most, for threads (64), ``shards`` of a cluster
 (64; the same for all who open it, and for ever), ``ca``, ``cert`` and ``key``, paths of certificates for TLS, and
 ``clock`` ("server"; "caller" is for tests that set the time).
@@ -108,11 +108,11 @@ def _addresses(hosts: str, kind: str, url: SplitResult) -> tuple[Address, ...]:
 
 
 def _level(options: dict[str, str]) -> tuple[Durability, int]:
-    durability = _choice(options, "durability", ("process", "replicated"))
-    if durability == "process":
+    durability = _choice(options, "durability", ("server", "replicated"))
+    if durability == "server":
         if "replicas" in options:
             raise ConfigurationError('replicas are waited for at durability="replicated"')
-        return "process", 0
+        return "server", 0
     return "replicated", _number(options, "replicas", 1, 1)
 
 
