@@ -33,7 +33,7 @@ from starlette.responses import StreamingResponse
 from starlette.routing import Route
 
 from browser import Cookie, Jar, parse
-from sojourn import AsyncSession, AsyncSessionManager, SessionConfig, SessionManager
+from sojourn import AsyncSession, AsyncSessionManager, SessionConfig, SessionManager, open_store
 from sojourn.adapters.asgi import SessionMiddleware as ASGIMiddleware
 from sojourn.adapters.flask import SojournSessionInterface
 from sojourn.adapters.wsgi import SessionMiddleware as WSGIMiddleware
@@ -84,18 +84,22 @@ class Response:
 
 class Site:
     """One framework with its adapter. ``store`` counts and can be made to fail; ``sessions`` looks at the same sessions
-    from beside, uncounted; ``clock`` stands still until it is moved."""
+    from beside, uncounted; ``clock`` stands still until it is moved. Sessions are in memory, or where ``url`` says."""
 
     kind: ClassVar[str]
     blocking: ClassVar[bool] = True
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, *, url: str = "", **settings: Any) -> None:
         self.clock = Clock()
-        self.store = Through(MemoryStore())
         config = SessionConfig(**settings)
+        beside: Any = MemoryStore()
+        self.store = Through(beside)
+        if url:
+            self.store = Through(open_store(url, config, world="blocking" if self.blocking else "async"))
+            beside = open_store(url, config)
         make = SessionManager if self.blocking else AsyncSessionManager
         self.manager: Any = make(self.store, config=config, clock=self.clock)  # type: ignore[arg-type]
-        self.sessions = SessionManager(self.store.store, config=config, clock=self.clock)
+        self.sessions = SessionManager(beside, config=config, clock=self.clock)
         self.errors: list[BaseException] = []
         """What the application's own error handling saw."""
         self._work: dict[str, tuple[Handler | None, Reply]] = {}
@@ -140,7 +144,11 @@ class Site:
 
     def close(self) -> None:
         self._pool.shutdown()
+        self._close_manager()
         self.sessions.close()
+
+    def _close_manager(self) -> None:
+        self.manager.close()
 
     def _send(self, path: str, query: str, sent: Pairs) -> Response:
         raise NotImplementedError
@@ -255,6 +263,9 @@ class _Starlette(Site):
         response = await self._transport.handle_async_request(request)
         raw = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in response.headers.raw]
         return Response(response.status_code, raw, await response.aread())
+
+    def _close_manager(self) -> None:
+        asyncio.run_coroutine_threadsafe(self.manager.close(), self._loop).result(_TIMEOUT)
 
     def close(self) -> None:
         super().close()

@@ -3,11 +3,13 @@ refuses, 409."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
+from servers.valkey import Valkey
 from sites import Reply, Response, Site, Visitor
 from sojourn import DamagedRecord, Handle, OutcomeUnknown, StoreUnavailable
 
@@ -131,6 +133,49 @@ def test_a_reader_is_served_though_activity_cannot_be_recorded(visitor: Visitor)
     visitor.site.clock.advance(100)
     response = visitor.do(lambda session: session.get("name"))
     assert (response.status, response.result) == (200, "Ada")
+
+
+# --- A real server ---------------------------------------------------------------------------------------------------
+
+
+def _full(server: Valkey) -> None:
+    server.do("CONFIG", "SET", "maxmemory-policy", "noeviction")
+    server.do("CONFIG", "SET", "maxmemory", "1")
+
+
+_OUTAGES: dict[str, tuple[Callable[[Valkey], object], Callable[[Valkey], object]]] = {
+    "killed": (Valkey.kill, Valkey.start),
+    "hung": (Valkey.hang, Valkey.go_on),
+    "full": (_full, lambda server: server.do("CONFIG", "SET", "maxmemory", "0")),
+}
+
+
+@pytest.mark.parametrize("outage", _OUTAGES)
+def test_a_server_that_fails(open_site: Open, outage: str) -> None:
+    """Valkey is killed, hangs, or is full: a request that needs it is answered 503 with Retry-After within the
+    deadline, nobody becomes anonymous, no cookie is touched; who only reads is served by a full one. When it is back
+    so is the visitor, and nothing of what was refused is there."""
+    begin, end = _OUTAGES[outage]
+    with Valkey(appendonly="yes") as server:
+        site = open_site(url=server.url(clock="caller"), deadline=0.4)
+        visitor = site.visitor()
+        assert visitor.do(start).status == 200
+        before = visitor.jar.header
+        begin(server)
+        began = time.monotonic()
+        reader = visitor.do(lambda session: session.get("name"))
+        assert (reader.status, reader.result) == (200, "Ada") if outage == "full" else is_busy(reader, "1")
+        assert is_busy(visitor.do(lambda session: session.set("name", "Eve")), "1")
+        assert is_busy(site.visitor().do(start), "1")
+        assert time.monotonic() - began < 3 * (0.4 + 0.3)
+        assert visitor.jar.header == before
+        end(server)
+        assert visitor.see("name") == "Ada"
+        assert visitor.do(lambda session: session.set("name", "Bob")).status == 200
+        assert visitor.see("name") == "Bob"
+
+
+# --- Writers that meet -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("same_key", ["refuse", "overwrite"])
