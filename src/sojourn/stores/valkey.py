@@ -89,22 +89,23 @@ class ValkeyStore:
             if known is not None:
                 return Committed(known)
         evicted = () if cap.total is None else await self._make_room(cap.total, record.handle, now)
+        after: tuple[Change, ...] = ()
         if record.user_id is None:
             (reply,) = await space.write(request)
         else:
             joined = await self._join(record, request, now, cap)
             if joined is None:
                 return Refused()
-            reply, told = joined
+            reply, told, after = joined
             evicted += told
         made, epoch = parts(record.handle, reply, 2)
         space.learn(shard, epoch)
         if made == 1:
-            outcome = Committed(record, (fact,))
+            outcome = Committed(record, (*evicted, fact, *after))
         else:  # an earlier attempt made it, as handles are never chosen twice, and may not have waited for the replicas
             outcome = Committed(unseal(record.handle, made)[0])
             await space.confirm(shard)
-        return Committed(outcome.record, (*evicted, *outcome.facts)) if evicted else outcome
+        return outcome
 
     async def commit(
         self,
@@ -129,15 +130,16 @@ class ValkeyStore:
             *map(_fact, facts),
         )  # fmt: skip
         evicted: tuple[Change, ...] = ()
+        after: tuple[Change, ...] = ()
         if wanted.user_id is None or (wanted.user_id, wanted.authenticated_at) == (base.user_id, base.authenticated_at):
             (reply,) = await space.write(request)
         else:
             joined = await self._join(wanted, request, now, cap if wanted.user_id != base.user_id else NO_CAP)
             if joined is None:
                 return Refused()
-            reply, evicted = joined
+            reply, evicted, after = joined
         if reply == 1:
-            return Committed(wanted, (*evicted, *facts))
+            return Committed(wanted, (*evicted, *facts, *after))
         blob, epoch, moment = parts(handle, reply, 3)
         current = await self._found(shard, handle, epoch, blob)
         answer = guard(current, base, wanted, float(moment), fence)
@@ -217,6 +219,7 @@ class ValkeyStore:
         return found
 
     async def purge_expired(self, now: float, limit: int) -> tuple[Change, ...]:
+        await self._space.look_at_policy()
         told = await self._deadlines.purge(now, limit)
         await self._forget(told)
         return told
@@ -258,9 +261,9 @@ class ValkeyStore:
 
     async def _join(
         self, record: Record, request: Request, now: float, cap: Cap
-    ) -> tuple[Any, tuple[Change, ...]] | None:
-        """Make a write with which a session becomes a user's: the reply to it, and the facts of who had to leave. None:
-        the user is at the cap, and the rule is to refuse."""
+    ) -> tuple[Any, tuple[Change, ...], tuple[Change, ...]] | None:
+        """Make a write with which a session becomes a user's: the reply to it, the facts of who had to leave, and the
+        fact of its own end, if it may not stay. None: the user is at the cap, and the rule is to refuse."""
         space, users = self._space, self._users
         user_id = record.user_id or ""
         leaving: dict[str, float] = {}
@@ -279,15 +282,14 @@ class ValkeyStore:
             leaving = {handle: places[handle] for handle in oldest[: max(excess, 0)]}
             reply, standing = await space.write(request, users.settle(record))
         if (reply[0] if isinstance(reply, list) else reply) != 1:
-            return reply, ()
+            return reply, (), ()
         told: tuple[Change, ...] = ()
         if leaving:
             await users.mark(user_id, leaving)
             told = await self._end(list(leaving), "evicted", now)
         reason = users.may_stay(entry, *parts(record.handle, standing, 2))
-        if reason is not None:
-            told += await self._end([record.handle], reason, now)
-        return reply, told
+        ended = () if reason is None else await self._end([record.handle], reason, now)
+        return reply, told, ended
 
     async def _is_of(self, record: Record) -> bool:
         """Whether this session is its user's already: the write is a repeat of one that was made."""

@@ -49,6 +49,7 @@ _fixed: Final = struct.Struct(f">{VERSION_BYTES}sIdd")
 _whole: Final = struct.Struct(f">BIddIII{VERSION_BYTES}sIddB")
 _length: Final = struct.Struct(">I")
 _CHECKED_FROM: Final = 33
+_FINEST: Final = 1 << 22  # of a second: what a double holds of today's times
 
 
 class _Rest(Struct, array_like=True, frozen=True, gc=False):
@@ -167,9 +168,11 @@ def _prefix(record: Record, user: bytes) -> bytes:
 def _check(accessed_at: float, leased_until: float, fence: int, epoch: int) -> int:
     """The check of what scripts write. They compute it, too, so it must come out of plain doubles."""
     try:
-        return int((floor(accessed_at * 1024) + 3 * floor(leased_until * 1024) + 5 * fence + 7 * epoch) % 4294967291)
+        seconds, until_seconds = floor(accessed_at), floor(leased_until)
     except (OverflowError, ValueError):  # infinite, or no number: no script wrote that
         return -1
+    rest = 3 * floor((accessed_at - seconds) * _FINEST) + 7 * floor((leased_until - until_seconds) * _FINEST)
+    return (seconds + rest + 5 * until_seconds + 11 * fence + 13 * epoch) % 4294967291
 
 
 def _short(seconds: float) -> float:

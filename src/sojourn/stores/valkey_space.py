@@ -81,7 +81,7 @@ class Space:
         self._deadline = deadline
         self._replicas = replicas
         self._own_clock = own_clock
-        self._closed = False
+        self._closed = self._looked = False
         self._lives: dict[int, bytes] = {}
         self.shards = tuple(_shard(prefix, number, tag) for number, tag in enumerate(_tags(prefix, shards)))
         self.name = urandom(8)
@@ -166,6 +166,18 @@ class Space:
                     except DamagedRecord as error:
                         log.error("%s", error)  # noqa: TRY400 - the traceback would say nothing more
         return found
+
+    async def look_at_policy(self) -> None:
+        """Warn, once, if the server is set to evict what it holds when it is full: sessions would vanish."""
+        if self._looked:
+            return
+        self._looked = True
+        (found,) = await self.ask(read(self.shards[0].slot, "INFO", "memory"))
+        if isinstance(found, bytes):  # a user who may not ask is answered with an error
+            facts = dict(line.split(":", 1) for line in found.decode().splitlines() if ":" in line)
+            policy = facts.get("maxmemory_policy", "noeviction")
+            if policy != "noeviction" and facts.get("maxmemory") != "0":
+                log.warning("the server evicts sessions when it is full (%s): set maxmemory-policy noeviction", policy)
 
     def close(self) -> None:
         """Close all connections. Any other use afterwards raises `StoreUnavailable`."""

@@ -14,8 +14,11 @@ local function clock(given)
   return tonumber(time[1]) + tonumber(time[2]) / 1000000
 end
 
+-- Whole seconds and the rest of them apart, so that nothing of a double is lost.
 local function check_of(accessed, leased, fence, epoch)
-  return (math.floor(accessed * 1024) + 3 * math.floor(leased * 1024) + 5 * fence + 7 * epoch) % 4294967291
+  local seconds, until_seconds = math.floor(accessed), math.floor(leased)
+  return (seconds + 3 * math.floor((accessed - seconds) * 4194304) + 5 * until_seconds
+    + 7 * math.floor((leased - until_seconds) * 4194304) + 11 * fence + 13 * epoch) % 4294967291
 end
 
 -- The head of the record at a key; nil if there is none, or none that is whole.
