@@ -47,8 +47,8 @@ def test_who() -> None:
 
 
 def test_the_defaults() -> None:
-    """Without options: the prefix "sojourn", the deadline of the configuration, the durability of the server, its clock,
-    one shard on a server and 64 in a cluster."""
+    """Without options: the prefix "sojourn", the deadline of the configuration, the durability of the server, its
+    clock, one shard on a server and 64 in a cluster."""
     found = place("redis://host", deadline=3)
     assert (found.prefix, found.deadline, found.durability, found.replicas) == ("sojourn", 3.0, "server", 0)
     assert (found.own_clock, found.shards, found.connections) == (True, 1, 64)

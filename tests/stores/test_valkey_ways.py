@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -36,7 +35,7 @@ async def test_over_tls(world: World, certificate: Certificate) -> None:
         await _serves(world, server.url())
         stranger = world.sessions(f"rediss://127.0.0.1:{server.port}?deadline=0.3")
         async with stranger:
-            with pytest.raises(StoreUnavailable, match="(?i)certificate"):
+            with pytest.raises(StoreUnavailable, match=r"(?i)certificate"):
                 await stranger.create_session()
 
 
@@ -48,7 +47,7 @@ async def test_with_a_password(world: World, login: dict[str, str]) -> None:
         for userinfo in ("", ":wrong@"):
             stranger = world.sessions(f"redis://{userinfo}127.0.0.1:{server.port}?deadline=0.3")
             async with stranger:
-                with pytest.raises(StoreUnavailable, match="NOAUTH|WRONGPASS") as caught:
+                with pytest.raises(StoreUnavailable, match=r"NOAUTH|WRONGPASS") as caught:
                     await stranger.create_session()
             assert "wrong@" not in str(caught.value)
 
@@ -80,8 +79,7 @@ async def test_a_node_of_a_cluster_says_so(world: World, valkey_cluster: Cluster
     sessions = world.sessions(url.partition("?")[0])
     async with sessions:
         with pytest.raises(StoreUnavailable, match=r"valkey\+cluster://"):
-            for _ in range(5):
-                await sessions.create_session()
+            await sessions.create_session()  # the slot of the one shard that one server has is the third node's
 
 
 async def test_a_cluster_whose_slots_move(world: World, valkey_cluster: Cluster) -> None:
@@ -166,10 +164,10 @@ def test_without_the_driver(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(params=["server", "cluster"])
-def place(request: pytest.FixtureRequest) -> Iterator[tuple[str, Any]]:
+def place(request: pytest.FixtureRequest) -> tuple[str, Any]:
     """A server, and a cluster: how a store is opened there, and the server to look at."""
     found = request.getfixturevalue("valkey" if request.param == "server" else "valkey_cluster")
-    yield request.param, found
+    return request.param, found
 
 
 def opened(server: Any, **options: Any) -> Any:
