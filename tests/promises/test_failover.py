@@ -104,7 +104,7 @@ async def _fail_over(load: Load, watched: Sentinels, between: Proxy, how: str) -
     primary, pause = watched.master, WAITING[load.world].sleep
     await pause(1.0)
     assert load.made > WRITERS, load.refused[:3]
-    between.delay(LAG)
+    between.delay(2 * LAG)  # so that nothing that is sent from now on arrives before the end
     await pause(LAG)
     if how == "hung":
         primary.hang()

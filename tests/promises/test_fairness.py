@@ -18,12 +18,14 @@ from typing import Self
 
 import pytest
 from children import Child, children
-from places import SHARED, Meeting, Place, at_once
+from places import SHARED, Meeting, Opened, Place, at_once
 from writing import add_one
 
 import worlds
 from conftest import shared_url
-from servers.proxy import before, through
+from servers.process import until
+from servers.proxy import Proxy, before, through
+from servers.valkey import Valkey
 from sojourn import SessionConfig, SessionManager
 from sojourn.stores.grouping import Work
 from sojourn.stores.sqlite_file import SQLiteFile
@@ -76,6 +78,19 @@ def test_who_is_far_away_gets_a_turn(request: pytest.FixtureRequest, name: str) 
         assert done >= 10
         assert longest < SessionConfig().deadline + 0.3
     assert len(log) == len(set(log)) == sum(done for done, *_ in told)
+
+
+async def test_writers_share_the_wait_for_replicas(world: worlds.World, opened: Opened) -> None:
+    """100 writers at once, each of a session of its own, at ``durability=replicated`` with a replica 10 ms away: all
+    are done within the deadline, as nobody has to wait for the waiting of the others."""
+    with Valkey() as primary, Proxy(primary.port) as between, Valkey(replica_of=between.port):
+        until(primary.is_followed, "the first copy")
+        between.delay(0.005)
+        sessions = opened(primary.url(durability="replicated", replicas=1))
+        session_ids = await at_once(world, 100, lambda number: sessions.create_session(data={"visits": 0}))
+        for turn in range(1, 4):
+            visits = await at_once(world, 100, lambda number: sessions.update(session_ids[number], "visits", add_one))
+            assert visits == [turn] * 100
 
 
 # --- The event loop --------------------------------------------------------------------------------------------------

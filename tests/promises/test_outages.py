@@ -19,7 +19,7 @@ from places import Opened, at_once
 from writing import add_one
 
 import worlds
-from servers.process import LOOPBACK
+from servers.process import LOOPBACK, until
 from servers.proxy import Proxy, through
 from servers.valkey import Valkey
 from sojourn import OutcomeUnknown, SessionConfig, StoreError, StoreUnavailable
@@ -120,7 +120,7 @@ async def _recovered(sessions: Sessions, session_id: str) -> None:
             before = await sessions.get_session(session_id)
             assert await sessions.update(session_id, "visits", add_one) == before["visits"] + 1
             return
-        except StoreUnavailable:
+        except (StoreUnavailable, OutcomeUnknown):
             assert time.monotonic() < give_up, "it did not recover"
 
 
@@ -243,6 +243,38 @@ async def test_more_callers_than_connections(world: worlds.World, opened: Opened
         for each in (sessions, patient):
             found = await at_once(world, 150, lambda number, each=each: each.get_session(session_id))
             assert found == [{"name": "Ada"}] * 150
+
+
+# --- Replicas --------------------------------------------------------------------------------------------------------
+
+
+async def test_replicas_that_do_not_answer(world: worlds.World, opened: Opened) -> None:
+    """At ``durability=replicated``, while the replica hangs: 10 writers at once hear within the deadline that the
+    outcome is unknown, never that it is done; readers are served at once, beside them; and when the replica goes on,
+    each write of before is there, and new ones are acknowledged."""
+    with Valkey() as primary, Valkey(replica_of=primary.port) as replica:
+        until(primary.is_followed, "the first copy")
+        sessions = opened(primary.url(durability="replicated", replicas=1), config=IMPATIENT)
+        ids = [await sessions.create_session("ada", {"visits": 0}) for _ in range(10)]
+        replica.hang()
+        waited: list[float] = []
+
+        async def caller(number: int) -> None:
+            began = time.monotonic()
+            if number < 10:
+                with pytest.raises(OutcomeUnknown):
+                    await sessions.update(ids[number], "visits", add_one)
+                assert time.monotonic() - began < DEADLINE + SLACK
+            else:
+                assert await sessions.get_session(ids[number - 10])
+                waited.append(time.monotonic() - began)
+
+        await at_once(world, 20, caller)
+        assert max(waited) < DEADLINE / 2
+        replica.go_on()
+        await _recovered(sessions, await sessions.create_session(data={"visits": 0}))
+        assert [(await sessions.get_session(one))["visits"] for one in ids] == [1] * 10
+        assert await at_once(world, 10, lambda number: sessions.update(ids[number], "visits", add_one)) == [2] * 10
 
 
 # --- A server that lost everything -----------------------------------------------------------------------------------

@@ -11,14 +11,14 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from itertools import count
 from pathlib import Path
 
 import psycopg
 
-from .process import LOOPBACK, Process
+from .process import LOOPBACK, Process, until
 
 __all__ = ["Database", "PostgreSQL", "shared"]
 
@@ -82,6 +82,20 @@ class PostgreSQL(Process):
         """Shut down without waiting for clients."""
         self._end(signal.SIGINT)
 
+    def kill(self) -> None:
+        """As a power cut does: none of its processes says good-bye."""
+        if self.running:
+            others = self.backends()[1:]
+            super().kill()
+            for pid in others:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in others), "the end of its processes")
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None
+
     def ask(self, statement: str, *values: object, database: str = "postgres") -> list[tuple[object, ...]]:
         """What a client of the tests' own is answered."""
         with psycopg.connect(self.url(database), autocommit=True) as connection:
@@ -139,6 +153,20 @@ class Database:
 
     def url(self, **options: object) -> str:
         return self.server.url(self.name, **options)
+
+    def kill(self) -> None:
+        """As a power cut does: none of its processes says good-bye."""
+        if self.running:
+            others = self.backends()[1:]
+            super().kill()
+            for pid in others:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in others), "the end of its processes")
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None
 
     def ask(self, statement: str, *values: object) -> list[tuple[object, ...]]:
         return self.server.ask(statement, *values, database=self.name)

@@ -135,9 +135,12 @@ class Valkey(Process):
     def _who(self) -> str:
         return f"{quote(self.user)}:{quote(self.password, safe='')}@" if self.password else ""
 
-    def follows(self) -> bool:
-        """Whether it is a replica that has all that its master sent."""
-        return self.info("replication")["master_link_status"] == "up"
+    def is_followed(self, replicas: int = 1) -> bool:
+        """Whether so many replicas have what it held when they came, and follow it from there."""
+        told = self.info("replication")
+        return [told.get(f"slave{number}", "").split("state=")[-1][:6] for number in range(replicas)] == [
+            "online"
+        ] * replicas
 
 
 def _pings(client: Callable[[float], Client]) -> bool:
@@ -208,8 +211,7 @@ class Sentinels:
             self.servers.append(stack.enter_context(self.first))
             for _ in range(self._replicas):
                 self.servers.append(stack.enter_context(Valkey(self.first.binary, replica_of=self.through)))
-            for replica in self.servers[1:]:
-                until(replica.follows, f"the first copy of {replica}")
+            until(lambda: self.first.is_followed(self._replicas), "the first copies")
             for _ in range(3):
                 sentinel = _Sentinel(self.first.binary, self.first.port, self._down_after)
                 self.sentinels.append(stack.enter_context(sentinel))
