@@ -24,7 +24,7 @@ soak: .venv/ready-test servers  ## the properties with twenty times the examples
 	HYPOTHESIS_PROFILE=thorough $(BIN)/pytest -n 2 tests/test_merge.py tests/test_codec.py tests/test_session.py tests/test_stateful.py
 	for round in 1 2 3 4 5; do $(BIN)/pytest -m battery tests/promises || exit 1; done
 
-bench: .venv/ready-bench  ## figures: the floor and the peers in the same run
+bench: .venv/ready-bench servers  ## figures: the floor and the peers in the same run
 	$(BIN)/python -m bench
 
 lint: .venv/ready-test .venv/ready-docs  ## style and types

@@ -5,7 +5,7 @@ The same app with no session, with Starlette's own cookie sessions (the whole se
 can be read by its owner), with starsessions in its memory store, and with Sojourn in memory. Payload B. A
 request reads one key, or assigns one; an anonymous request has no cookie and does not look at the session.
 What is added is the difference to the app with no session, in the same rounds. The session's cookie is
-`Secure` wherever it can be.
+`Secure` wherever it can be. `asgi_redis` asks the same of sessions on a server.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ BARE, COOKIE, STARSESSIONS, SOJOURN = (
 )
 
 
-async def _nothing(_: Request) -> None:
+async def nothing(_: Request) -> None:
     """For sessions that are loaded before the endpoint runs."""
 
 
@@ -78,16 +78,16 @@ def application(load: Callable[[Request], Awaitable[None]] | None) -> Starlette:
 
 
 class Site:
-    """One app with a client that has one session."""
+    """One app with clients that have a session each."""
 
     asynchronous = True
 
-    def __init__(self, name: str, app: Any) -> None:
+    def __init__(self, name: str, app: Any, clients: int = 1) -> None:
         self.name = name
         self._app = app
-        self._cookie: bytes | None = None
+        self._cookies: list[bytes | None] = [None] * clients
 
-    async def visit(self, path: str) -> Messages:
+    async def visit(self, path: str, client: int = 0) -> Messages:
         """One request; what was sent."""
         messages: Messages = []
         headers = [
@@ -95,8 +95,9 @@ class Site:
             (b"user-agent", b"bench/1.0"),
             (b"accept", b"text/html,*/*;q=0.8"),
         ]
-        if self._cookie and path != "/anonymous":
-            headers.append((b"cookie", self._cookie))
+        cookie = self._cookies[client]
+        if cookie and path != "/anonymous":
+            headers.append((b"cookie", cookie))
         scope = {
             "type": "http",
             "asgi": {"version": "3.0", "spec_version": "2.4"},
@@ -122,20 +123,23 @@ class Site:
         return messages
 
     async def prepare(self) -> None:
-        """Begin a session, change it, and assert that the change is there at the next visit."""
-        for path in ("/create", "/change", "/read"):
-            messages = await self.visit(path)
-            assert messages[0]["status"] == 200, f"{self.name}: {path} answered {messages[0]['status']}"
-            for name, value in messages[0]["headers"]:
-                if name.lower() == b"set-cookie":
-                    self._cookie = value.partition(b";")[0]
-        if self.name != BARE:
-            kept, wanted = json.loads((await self.visit("/show"))[1]["body"])
-            assert kept == wanted, f"{self.name} lost a change"
+        """Begin the sessions, change them, and assert that each change is there at the next visit."""
+        for client in range(len(self._cookies)):
+            for path in ("/create", "/change", "/read"):
+                messages = await self.visit(path, client)
+                assert messages[0]["status"] == 200, f"{self.name}: {path} answered {messages[0]['status']}"
+                for name, value in messages[0]["headers"]:
+                    if name.lower() == b"set-cookie":
+                        self._cookies[client] = value.partition(b";")[0]
+            if self.name != BARE:
+                kept, wanted = json.loads((await self.visit("/show", client))[1]["body"])
+                assert kept == wanted, f"{self.name} lost a change"
 
 
 def bench(*, quick: bool) -> Section:
-    """The added time of each."""
+    """The added time of each, in memory and on a server."""
+    from . import asgi_redis  # it needs what is here
+
     rounds, seconds = (7, 0.02) if quick else (15, 0.15)
     section = Section("asgi")
     found: dict[str, Samples] = {}
@@ -145,48 +149,54 @@ def bench(*, quick: bool) -> Section:
         for site in sites:
             driver.run(site.prepare())
         for operation in OPERATIONS:
-            found[operation] = _measure(driver, sites, operation, rounds, seconds)
+            found[operation] = measure(driver, sites, operation, rounds, seconds)
         driver.run(manager.close())
     section.figures["request_seconds"] = {operation: cell.medians() for operation, cell in found.items()}
-    section.tables = [_table(found)]
+    section.tables = [table("ASGI: session time added to a request", found, SOJOURN)]
     section.verdicts = _verdicts(found)
+    asgi_redis.measure_all(section, rounds, seconds)
     return section
 
 
 def _sites(manager: AsyncSessionManager) -> list[Site]:
     return [
         Site(BARE, application(None)),
-        Site(COOKIE, CookieMiddleware(application(_nothing), secret_key="not-a-secret", https_only=True)),
+        Site(COOKIE, CookieMiddleware(application(nothing), secret_key="not-a-secret", https_only=True)),
         Site(STARSESSIONS, StarsessionsMiddleware(application(load_session), store=InMemoryStore())),
-        Site(SOJOURN, SessionMiddleware(application(_nothing), manager=manager)),
+        Site(SOJOURN, SessionMiddleware(application(nothing), manager=manager)),
     ]
 
 
-def _measure(driver: Driver, sites: list[Site], operation: str, rounds: int, seconds: float) -> Samples:
-    """The seconds of a request for each site."""
-    path = [(f"/{operation}",)]
+def measure(
+    driver: Driver, sites: list[Site], operation: str, rounds: int, seconds: float, clients: int = 1
+) -> Samples:
+    """The seconds of a request for each site, with so many under way at once."""
+    visits = [(f"/{operation}", client) for client in range(clients)]
 
     def measured(site: Site) -> Callable[[], float]:
-        requests = path * calls_for(seconds, driver.mean(site, "visit", path * 50), 50, 20_000)
-        return lambda: driver.mean(site, "visit", requests)
+        some = visits * (50 // clients)
+        calls = calls_for(seconds, driver.mean(site, "visit", some, clients), 50, 20_000)
+        requests = visits * (calls // clients)
+        return lambda: driver.mean(site, "visit", requests, clients)
 
     return in_turns(rounds, {site.name: measured(site) for site in sites})
 
 
-def _table(found: dict[str, Samples]) -> Table:
+def table(title: str, found: dict[str, Samples], own: str) -> Table:
+    """What requests take, and how much of it is the session's."""
     columns = ["payload B, us a request"]
-    for title in OPERATIONS.values():
-        columns += [title, "added", "x of Sojourn's"]
+    for operation in found:
+        columns += [OPERATIONS[operation], "added", "x of Sojourn's"]
     rows = []
-    for name in (BARE, COOKIE, STARSESSIONS, SOJOURN):
+    for name in next(iter(found.values())):
         row = [name]
         for cell in found.values():
             row.append(microseconds(cell.median(name)))
             added = cell.less(BARE)
-            row += ["-", "-"] if name == BARE else [microseconds(added.median(name)), times(added.lead(SOJOURN, name))]
+            row += ["-", "-"] if name == BARE else [microseconds(added.median(name)), times(added.lead(own, name))]
         rows.append(row)
     note = "x of Sojourn's: the added time in multiples of what Sojourn adds: above 1 is slower."
-    return Table("ASGI: session time added to a request", columns, rows, note)
+    return Table(title, columns, rows, note)
 
 
 def _verdicts(found: dict[str, Samples]) -> list[Verdict]:

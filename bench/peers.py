@@ -16,7 +16,7 @@ diskcache     `Cache`, WAL: a dict that it pickles, or bytes that msgspec encode
 from __future__ import annotations
 
 import secrets
-from typing import Any
+from typing import Any, ClassVar
 
 import django.conf
 from diskcache import Cache
@@ -36,6 +36,8 @@ django.conf.settings.configure(
             "OPTIONS": {"MAX_ENTRIES": 10_000_000},
         }
     },
+    INSTALLED_APPS=["django.contrib.sessions"],
+    SECRET_KEY="not-a-secret",
     SESSION_ENGINE="django.contrib.sessions.backends.cache",
     SESSION_COOKIE_AGE=IDLE_TIMEOUT,
 )
@@ -161,41 +163,42 @@ class Django(Contender):
     """Django's cache sessions in its local memory cache."""
 
     name = "Django locmem"
+    backend: ClassVar[Any] = SessionStore
 
     def __init__(self, payload: Payload, operation: str = "read") -> None:
         super().__init__(payload, operation)
         django_cache.clear()  # the cache is one for the process: worlds of other rounds are over by now
 
     def load(self, sid: str) -> Any:
-        return SessionStore(sid).load()
+        return self.backend(sid).load()
 
     def create(self, data: Session) -> str:
-        session = SessionStore()
+        session = self.backend()
         session.update(data)
         session.save()
         return str(session.session_key)
 
     def read(self, sid: str) -> Any:
-        return SessionStore(sid)[self.read_key]
+        return self.backend(sid)[self.read_key]
 
     def change(self, sid: str, value: Any) -> None:
-        session = SessionStore(sid)
+        session = self.backend(sid)
         session[self.change_key] = value
         session.save()
 
     def nested(self, sid: str, text: str) -> None:
-        session = SessionStore(sid)
+        session = self.backend(sid)
         session[self.read_key][self.leaf] = text
         session.save()
 
     def touch(self, sid: str) -> None:
-        SessionStore(sid).save()
+        self.backend(sid).save()
 
     def end(self, sid: str) -> None:
-        SessionStore(sid).delete()
+        self.backend(sid).delete()
 
     def miss(self, sid: str) -> None:
-        assert SessionStore(sid).load() == {}
+        assert self.backend(sid).load() == {}
 
     def unknown(self) -> str:
         return secrets.token_hex(16)

@@ -35,6 +35,18 @@ async def async_mean(call: Callable[..., Any], jobs: Sequence[Job]) -> float:
     return (perf_counter() - started) / len(jobs)
 
 
+async def async_together(call: Callable[..., Any], jobs: Sequence[Job], tasks: int) -> float:
+    """Seconds a call, made by so many tasks at once: one over the throughput. Each task takes every so-maniest job."""
+
+    async def work(share: Sequence[Job]) -> None:
+        for job in share:
+            await call(*job)
+
+    started = perf_counter()
+    await asyncio.gather(*(work(jobs[first::tasks]) for first in range(tasks)))
+    return (perf_counter() - started) / len(jobs)
+
+
 async def async_each(call: Callable[..., Any], jobs: Sequence[Job]) -> list[Any]:
     """The results of the calls."""
     return [await call(*job) for job in jobs]
@@ -52,9 +64,11 @@ class Driver:
     def __exit__(self, *_: object) -> None:
         self._runner.close()
 
-    def mean(self, contender: Any, operation: str, jobs: Sequence[Job]) -> float:
-        """Seconds a call of the operation."""
+    def mean(self, contender: Any, operation: str, jobs: Sequence[Job], tasks: int = 1) -> float:
+        """Seconds a call of the operation; of many tasks at once if it is async."""
         call = getattr(contender, operation)
+        if tasks > 1:
+            return self._runner.run(async_together(call, jobs, tasks))
         if contender.asynchronous:
             return self._runner.run(async_mean(call, jobs))
         return blocking_mean(call, jobs)
