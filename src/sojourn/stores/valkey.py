@@ -194,7 +194,7 @@ class ValkeyStore:
         if at_once:
             await self._begin_anew(keep)
         told: tuple[Change, ...] = ()
-        async for _, handles in self._deadlines.walk():
+        async for handles in self._deadlines.walk():
             leaving = [handle for handle in handles if handle != keep]
             told += await self._end(leaving, reason, now, only_dead=at_once, idle_since=idle_since)
         return told
@@ -205,7 +205,7 @@ class ValkeyStore:
         if user_id is not None:
             handles = set(await self._users.handles(user_id))
         else:
-            handles = {handle async for _, bucket in self._deadlines.walk() for handle in bucket}
+            handles = {handle async for bucket in self._deadlines.walk() for handle in bucket}
         later = [handle for handle in handles if handle > after]
         heapq.heapify(later)
         found: list[Summary] = []

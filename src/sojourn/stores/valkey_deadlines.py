@@ -31,6 +31,7 @@ ROOM: Final = 86_400
 
 _FARTHEST: Final = 86_400  # seconds until a session is looked at again, at most
 _STEP: Final = 500  # sessions in one request
+_BUCKETS: Final = 100  # buckets in one request
 _head = struct.Struct(">dd24xdd")
 
 
@@ -78,64 +79,63 @@ class Deadlines:
     async def purge(self, now: float, limit: int) -> tuple[Change, ...]:
         """End up to so many of the dead."""
         told: tuple[Change, ...] = ()
-        for shard in self._space.shards:
-            while len(told) < limit:
-                second, handles, moment = await self._earliest(shard, now, limit - len(told))
-                if second is None:
-                    break
+        for shard, first in await self._due(now, self._space.shards):
+            second: int | None = first
+            while second is not None and len(told) < limit:
+                handles = (await self._entries([(shard, second)], limit - len(told)))[0]
                 living: dict[str, float] = {}
                 told += await self.finish(handles, "expired", now, only_dead=True, living=living)
-                await self._rebook(
-                    shard,
-                    second,
-                    handles,
-                    {handle: second_of(max(deadline, moment + 1), moment) for handle, deadline in living.items()},
-                )
-                if second < moment - ROOM:
+                later = {handle: at for handle, end in living.items() if (at := second_of(end, now)) > second}
+                await self._rebook(shard, second, [one for one in handles if one not in living or one in later], later)
+                if second < now - ROOM:
                     await self._recount(shard)  # the server has collected some by itself, and did not count
+                if len(later) < len(living):
+                    break  # the server's clock says that it is too early
+                second = dict(await self._due(now, [shard])).get(shard)
         return told
 
-    async def walk(self) -> AsyncIterator[tuple[Shard, list[str]]]:
-        """The handles of all sessions, a bucket at a time: also of some that have ended."""
-        space = self._space
-        for shard in space.shards:
-            (seconds,) = await space.ask(read(shard.slot, "ZRANGE", shard.due, 0, -1))
-            for second in plain("", seconds):
-                (found,) = await space.ask(read(shard.slot, "LRANGE", shard.bucket(int(second)), 0, -1))
-                yield shard, [handle.decode() for handle in plain("", found)]
+    async def walk(self, shards: Sequence[Shard] = ()) -> AsyncIterator[list[str]]:
+        """The handles of all sessions (of these shards, or of all), a part at a time: also of some that have ended."""
+        buckets = await self._buckets(shards or self._space.shards)
+        for at in range(0, len(buckets), _BUCKETS):
+            for handles in await self._entries(buckets[at : at + _BUCKETS]):
+                yield handles
 
     async def least_used(self, count: int, now: float, but: str) -> list[str]:
         """The handles of so many live sessions whose deadlines come first."""
-        space = self._space
         found: list[tuple[float, str]] = []
-        for shard in space.shards:
-            (seconds,) = await space.ask(read(shard.slot, "ZRANGE", shard.due, 0, -1))
-            here: list[tuple[float, str]] = []
-            for second in map(int, plain("", seconds)):
-                (entries,) = await space.ask(read(shard.slot, "LRANGE", shard.bucket(second), 0, -1))
-                handles = [handle.decode() for handle in plain("", entries)]
-                deadlines = await self._deadlines(shard, handles)
-                later = {handle: second_of(at, now) for handle, at in deadlines.items() if second_of(at, now) > second}
-                await self._rebook(shard, second, [h for h in handles if h in later or h not in deadlines], later)
-                here += [(at, handle) for handle, at in deadlines.items() if handle not in later and handle != but]
-                if len(here) >= count:
-                    break
+        enough: dict[Shard, int] = {}
+        for shard, second in await self._buckets(self._space.shards):
+            if enough.get(shard, 0) >= count:
+                continue
+            handles = (await self._entries([(shard, second)]))[0]
+            ends = await self._deadlines(shard, handles)
+            later = {handle: at for handle, end in ends.items() if (at := second_of(end, now)) > second}
+            await self._rebook(shard, second, [one for one in handles if one in later or one not in ends], later)
+            here = [(end, handle) for handle, end in ends.items() if handle not in later and handle != but]
+            enough[shard] = enough.get(shard, 0) + len(here)
             found += here
         return [handle for _, handle in sorted(found)[:count]]
 
-    async def _earliest(self, shard: Shard, now: float, limit: int) -> tuple[int | None, list[str], float]:
-        """The first bucket whose second has passed, up to so many of its handles, and the time there."""
-        space, moment = self._space, now
-        if not space.clock(now):
-            (time,) = await space.ask(read(shard.slot, "TIME"))
-            moment = int(time[0]) + int(time[1]) / 1e6
-        due = ("ZRANGE", shard.due, "-inf", repr(moment), "BYSCORE", "LIMIT", 0, 1)
-        (seconds,) = await space.ask(read(shard.slot, *due))
-        if not plain("", seconds):
-            return None, [], moment
-        second = int(seconds[0])
-        (handles,) = await space.ask(read(shard.slot, "LRANGE", shard.bucket(second), 0, limit - 1))
-        return second, [handle.decode() for handle in plain("", handles)], moment
+    async def _due(self, now: float, shards: Sequence[Shard]) -> list[tuple[Shard, int]]:
+        """For each of these shards the first bucket whose second has passed, if there is one."""
+        due = ("-inf", repr(now), "BYSCORE", "LIMIT", 0, 1)
+        replies = await self._space.ask(*(read(shard.slot, "ZRANGE", shard.due, *due) for shard in shards))
+        found = [(shard, plain("", reply)) for shard, reply in zip(shards, replies, strict=True)]
+        return [(shard, int(seconds[0])) for shard, seconds in found if seconds]
+
+    async def _buckets(self, shards: Sequence[Shard]) -> list[tuple[Shard, int]]:
+        """All buckets of these shards, those of each in order."""
+        replies = await self._space.ask(*(read(shard.slot, "ZRANGE", shard.due, 0, -1) for shard in shards))
+        return [
+            (shard, int(second)) for shard, reply in zip(shards, replies, strict=True) for second in plain("", reply)
+        ]
+
+    async def _entries(self, buckets: Sequence[tuple[Shard, int]], limit: int = 0) -> list[list[str]]:
+        """The handles in each of these buckets; the first so many of them, unless the limit is 0."""
+        requests = [read(shard.slot, "LRANGE", shard.bucket(second), 0, limit - 1) for shard, second in buckets]
+        replies = await self._space.ask(*requests)
+        return [[handle.decode() for handle in plain("", reply)] for reply in replies]
 
     async def _rebook(self, shard: Shard, second: int, handles: Sequence[str], later: dict[str, int]) -> None:
         """Take handles out of a bucket, and put those that live on where they belong now."""
@@ -157,9 +157,7 @@ class Deadlines:
     async def _recount(self, shard: Shard) -> None:
         """Count the records of a shard anew."""
         there: set[str] = set()
-        async for where, handles in self.walk():
-            if where is shard and handles:
-                requests = [read(shard.slot, "EXISTS", shard.record(one)) for one in handles]
-                answers = await self._space.ask(*requests)
-                there |= {handle for handle, answer in zip(handles, answers, strict=True) if answer}
+        async for handles in self.walk([shard]):
+            answers = await self._space.ask(*(read(shard.slot, "EXISTS", shard.record(one)) for one in handles))
+            there |= {handle for handle, answer in zip(handles, answers, strict=True) if answer}
         await self._space.ask(Request(("SET", shard.count, len(there)), shard.slot, "repeatable"))

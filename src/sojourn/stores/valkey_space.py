@@ -123,6 +123,8 @@ class Space:
         """The replies, within the deadline."""
         if self._closed:
             raise StoreUnavailable("the store was closed")
+        if not requests:
+            return []
         return await self._servers.ask(requests, time.monotonic() + self._deadline)
 
     async def write(self, *requests: Request) -> list[Reply]:
