@@ -1,16 +1,38 @@
-"""The PostgreSQL store keeps the contract, in both worlds, on a real server."""
+"""The PostgreSQL store keeps the contract, in both worlds, on a real server; and what is its own: whose clock counts,
+the order of facts, how its statements reach their rows, its schema and its URL."""
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Iterator
 
+import psycopg
 import pytest
 from sql_contract import SQLContract
 
+import worlds
 from servers import postgres
-from sojourn import open_store
+from servers.postgres import Database, PostgreSQL
+from servers.process import until
+from sojourn import (
+    ConfigurationError,
+    DamagedRecord,
+    OutcomeUnknown,
+    StoreDamaged,
+    StoreUnavailable,
+    facts,
+    open_store,
+)
+from sojourn.blocking import run
+from sojourn.record import Committed, Conflict, Gone, replace
 from sojourn.store import Store, World
 from sojourn.stores import postgres as postgres_store
+from sojourn.stores import postgres_schema, postgres_steps
+from sojourn.stores.postgres import PostgresStore
+from sojourn.stores.postgres_schema import Upgrade
+from sojourn.stores.postgres_wire import Wire
+from sojourn.testing import NOW, new_record, successor
 
 
 class PostgresContract(SQLContract):
@@ -32,3 +54,364 @@ class TestBlocking(PostgresContract):
 
 class TestAsync(PostgresContract):
     world: World = "async"
+
+
+@pytest.fixture
+def database() -> Iterator[Database]:
+    with postgres.fresh() as one:
+        yield one
+
+
+@pytest.fixture
+def store(database: Database) -> Iterator[Store]:
+    """A store that goes by the caller's clock, for blocking callers."""
+    one = open_store(database.url(clock="caller", deadline=10))
+    yield one
+    run(one.close())
+
+
+# --- Time ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_servers_clock_decides(database: Database) -> None:
+    """Unless told otherwise the store goes by the server's clock, whatever time its callers believe it is: who is alive
+    by it commits and is listed, who is dead by it is gone and is swept, and facts carry its time."""
+    store = open_store(database.url(deadline=10))
+    now = time.time()
+    living, dead = new_record(at=now), new_record(at=now - 900)
+    dead = replace(dead, ends_at=now - 10)
+    for record in (living, dead):
+        run(store.create(record, NOW))
+    for wrong in (NOW, now + 1e6):
+        assert isinstance(run(store.commit(living, successor(living), wrong)), (Committed, Conflict))
+        assert run(store.touch(living.handle, 0, now, wrong))
+        assert run(store.commit(dead, successor(dead), wrong)) == Gone()
+        assert run(store.commit(dead, successor(dead, accessed_at=now), wrong)) == Gone()
+        assert not run(store.touch(dead.handle, 0, now, wrong))
+        assert run(store.lease(dead.handle, 0, 1.0, wrong)) == Gone()
+        assert [summary.handle for summary in run(store.summaries(wrong))] == [living.handle]
+    held = run(store.lease(living.handle, 0, 60.0, NOW))
+    assert isinstance(held, Committed)
+    assert now + 59 < held.record.leased_until < time.time() + 61
+    assert [change.handle for change in run(store.purge_expired(NOW, 10))] == [dead.handle]
+    _, told = run(store.changes(0, 10))
+    assert all(now - 1 <= change.at <= time.time() + 1 for change in told)
+    run(store.close())
+
+
+def test_a_callers_clock_that_is_ahead(database: Database) -> None:
+    """Activity that a caller reports from the future counts as of now: a machine whose clock is ahead does not keep
+    sessions alive for longer."""
+    store = open_store(database.url(deadline=10))
+    now = time.time()
+    ahead = now + 3600
+    created, touched, committed = (new_record(at=at) for at in (ahead, now, now))
+    for record in (created, touched, committed):
+        run(store.create(record, ahead))
+    run(store.touch(touched.handle, 0, ahead, ahead))
+    wanted = successor(committed, accessed_at=ahead)
+    assert isinstance(run(store.commit(committed, wanted, ahead)), Committed)
+    for record in (created, touched, committed):
+        loaded = run(store.load(record.handle))
+        assert now - 1 <= loaded.accessed_at <= time.time()
+    later = successor(wanted, fields={"n": b"\x01"})
+    assert isinstance(run(store.commit(wanted, later, ahead)), Committed)
+    assert len(run(store.summaries(now))) == 3
+    run(store.close())
+
+
+# --- Facts -----------------------------------------------------------------------------------------------------------
+
+
+def test_no_fact_is_passed_by(database: Database, store: Store) -> None:
+    """A transaction notes a fact early and commits late: who follows meets it all the same, after those that were
+    committed before."""
+    run(store.create(first := new_record(), NOW))
+    with psycopg.connect(database.url()) as slow:
+        slow.execute(
+            "INSERT INTO sojourn.fresh (at, kind, handle, id) VALUES (1, 'rotated', 'slow', 'slow:rotated'::bytea)"
+        )
+        run(store.create(second := new_record(), NOW))
+        position, told = run(store.changes(0, 10))
+        assert [change.handle for change in told] == [first.handle, second.handle]
+    run(store.create(third := new_record(), NOW))
+    _, told = run(store.changes(position, 10))
+    assert sorted(change.handle for change in told) == sorted(["slow", third.handle])
+    assert len(run(store.changes(0, 10))[1]) == 4
+
+
+def test_followers_and_writers_at_once(database: Database) -> None:
+    """Four that follow while others create: each meets every fact once, and all in the same order."""
+    stores = [open_store(database.url(clock="caller", deadline=10)) for _ in range(2)]
+    over = threading.Event()
+
+    async def create(number: int) -> list[str]:
+        records = [new_record() for _ in range(60)]
+        for record in records:
+            await stores[number % 2].create(record, NOW)
+        return [f"{record.handle}:created" for record in records]
+
+    async def follow(number: int) -> list[str]:
+        position, met = 0, []
+        while True:
+            last = over.is_set()
+            position, told = await stores[number % 2].changes(position, 50)
+            met += [change.id for change in told]
+            if last and not told:
+                return met
+
+    async def make(number: int) -> list[str]:
+        made = await create(number)
+        done.append(number)
+        if len(done) == 3:
+            over.set()
+        return made
+
+    done: list[int] = []
+    tasks = [lambda n=n: make(n) for n in range(3)] + [lambda n=n: follow(n) for n in range(4)]
+    results = run(worlds.BLOCKING.together(tasks))
+    made, met = results[:3], results[3:]
+    assert sorted(met[0]) == sorted(name for names in made for name in names)
+    assert all(each == met[0] for each in met)
+    for one in stores:
+        run(one.close())
+
+
+def test_history_is_bounded(database: Database, store: Store) -> None:
+    """Of the facts the last ten thousand are kept."""
+    run(store.create(new_record(), NOW))
+    database.ask(
+        "INSERT INTO sojourn.fresh (at, kind, handle, id) SELECT n, 'rotated', n::text, n::text::bytea "
+        "FROM generate_series(1, 10100) AS n"
+    )
+    position, told = run(store.changes(0, 20_000))
+    assert len(told) == 10_000
+    assert told[-1].handle == "10100"
+    run(store.create(new_record(), NOW))
+    assert [change.kind for change in run(store.changes(position, 10))[1]] == ["created"]
+    assert database.ask("SELECT count(*) FROM sojourn.change") == [(10_000,)]
+    assert run(store.stats()).sessions == 2
+
+
+# --- Statements ------------------------------------------------------------------------------------------------------
+
+
+def test_every_statement_finds_its_rows_by_an_index(database: Database, store: Store) -> None:
+    """Of the statements that requests and sweeps run, none reads all of the sessions, however they are prepared; on ten
+    thousand of them."""
+    run(store.create(new_record(user_id="ada"), NOW))
+    database.ask(
+        "INSERT INTO sojourn.session (generation, authenticated_at, accessed_at, idle_for, ends_at, fence, "
+        "leased_until, handle, version, user_id, body) SELECT generation, authenticated_at, accessed_at + n, idle_for, "
+        "ends_at + n, fence, leased_until, n::text, version, n::text::bytea, body "
+        "FROM sojourn.session, generate_series(1, 10000) AS n"
+    )
+    with psycopg.connect(database.url(), autocommit=True) as connection:
+        connection.execute(store._settings)
+        connection.execute("ANALYZE")
+        for name, statement in postgres_steps._STATEMENTS.items():
+            if name in ("begin", "commit", "roll_back", "everything"):
+                continue
+            types = ", ".join(_TYPE_NAMES[each] for each in statement.types)
+            connection.execute(f"PREPARE s {f'({types})' if types else ''} AS {statement.text.decode()}".encode())
+            values = ", ".join(["NULL"] * len(statement.types))
+            plan = connection.execute(
+                f"EXPLAIN EXECUTE s {f'({values})' if values else ''}".encode(), prepare=False
+            ).fetchall()
+            connection.execute("DEALLOCATE s")
+            text = "\n".join(line for (line,) in plan)
+            assert "Seq Scan on session" not in text, f"{name}:\n{text}"
+
+
+_TYPE_NAMES = {17: "bytea", 20: "bigint", 25: "text", 701: "float8", 1001: "bytea[]", 1009: "text[]", 1022: "float8[]"}
+
+
+def test_a_commit_of_fields_writes_no_index(database: Database, store: Store) -> None:
+    """Commits that change fields only are updates in place, as PostgreSQL has them (HOT): they touch no index."""
+    record = new_record(user_id="ada", fields={"block": b"x" * 1500})
+    run(store.create(record, NOW))
+    for _ in range(50):
+        outcome = run(store.commit(record, successor(record), NOW))
+        assert isinstance(outcome, Committed)
+        record = outcome.record
+    run(store.close())  # what it did is counted when its connection ends
+    until(lambda: _updates(database)[0] == 50, "the count of updates")
+    assert _updates(database) == (50, 50)
+
+
+def _updates(database: Database) -> tuple[object, ...]:
+    return database.ask("SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_all_tables WHERE relname = 'session'")[0]
+
+
+@pytest.mark.parametrize(
+    ("operation", "trips"),
+    [("load", 1), ("create", 1), ("commit", 1), ("commit with facts", 1), ("touch", 1), ("lease", 1), ("end", 1)],
+)
+def test_one_round_trip(store: Store, monkeypatch: pytest.MonkeyPatch, operation: str, trips: int) -> None:
+    """What a request does costs one round trip an operation."""
+    record = new_record(user_id="ada")
+    run(store.create(record, NOW))
+    wanted = successor(record)
+    told = (facts.rotated(wanted, NOW),)
+    counted: list[int] = []
+    original = Wire.run
+
+    async def counting(self: Wire, *arguments: object) -> object:
+        counted.append(1)
+        return await original(self, *arguments)
+
+    monkeypatch.setattr(Wire, "run", counting)
+    operations = {
+        "load": lambda: store.load(record.handle),
+        "create": lambda: store.create(new_record(user_id="eve"), NOW),
+        "commit": lambda: store.commit(record, wanted, NOW),
+        "commit with facts": lambda: store.commit(record, wanted, NOW, facts=told),
+        "touch": lambda: store.touch(record.handle, 0, NOW + 1, NOW + 1),
+        "lease": lambda: store.lease(record.handle, 0, 1.0, NOW),
+        "end": lambda: store.end([record.handle], "ended", NOW),
+    }
+    run(operations[operation]())
+    assert len(counted) == trips
+
+
+def test_a_damaged_row(database: Database, store: Store) -> None:
+    """A row that fails its check is not served, hides nobody else, and can be ended."""
+    good, bad = new_record(user_id="ada"), new_record(user_id="ada")
+    for record in (good, bad):
+        run(store.create(record, NOW))
+    database.ask(
+        "UPDATE sojourn.session SET body = set_byte(body, 40, get_byte(body, 40) # 255) WHERE handle = %s", bad.handle
+    )
+    for operation in (
+        lambda: store.load(bad.handle),
+        lambda: store.lease(bad.handle, 0, 1.0, NOW),
+        lambda: store.commit(successor(bad), successor(bad), NOW),
+    ):
+        with pytest.raises(DamagedRecord):
+            run(operation())
+    assert [summary.handle for summary in run(store.summaries(NOW))] == [good.handle]
+    assert len(run(store.verify())) == 1
+    assert len(run(store.end([bad.handle], "ended", NOW))) == 1
+    assert run(store.verify()) == []
+
+
+# --- The schema ------------------------------------------------------------------------------------------------------
+
+
+def test_many_start_at_once(database: Database) -> None:
+    """Ten stores that find no tables make them once, and all go on."""
+    stores = [open_store(database.url(deadline=10)) for _ in range(10)]
+    results = run(worlds.BLOCKING.together([lambda one=one: one.load("x") for one in stores]))
+    assert results == [None] * 10
+    assert database.ask("SELECT version FROM sojourn.about") == [(1,)]
+    for one in stores:
+        run(one.close())
+
+
+def test_schemas_are_apart(database: Database) -> None:
+    """Stores in two schemas, of any name, share nothing."""
+    one, other = (PostgresStore(database.url(), schema=name, clock="caller") for name in ("sojourn", 'Other "one"; --'))
+    run(one.create(record := new_record(), NOW))
+    assert run(other.load(record.handle)) is None
+    assert run(one.load(record.handle)) == record
+    for each in (one, other):
+        run(each.close())
+
+
+def test_the_next_version_beside_this_one(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a process of the next version upgrades the tables, one of this version goes on creating, reading and
+    writing: no session is lost, and each sees what the other does, also through connections that come later."""
+    old = open_store(database.url(clock="caller", deadline=10))
+    records = [new_record(user_id="ada") for _ in range(4)]
+    for record in records:
+        run(old.create(record, NOW))
+    upgrade = Upgrade(script="ALTER TABLE session ADD COLUMN colour text NOT NULL DEFAULT 'grey'", works_with=1)
+    monkeypatch.setattr(postgres_schema, "UPGRADES", (upgrade,))
+    new = open_store(database.url(clock="caller", deadline=10))
+    monkeypatch.undo()
+
+    async def write(number: int) -> None:
+        base = records[number]
+        for turn in range(60):
+            wanted = successor(base, fields={"turn": bytes([turn])})
+            assert await old.commit(base, wanted, NOW) == Committed(wanted)
+            base = wanted
+            await old.create(new_record(user_id="eve"), NOW)
+        records[number] = base
+
+    async def upgrading(_number: int) -> int:
+        return await new.migrate()
+
+    operations = [*(lambda n=n: write(n) for n in range(4)), lambda: upgrading(0)]
+    results = run(worlds.BLOCKING.together(operations))
+    assert results == [None, None, None, None, 2]
+    later = open_store(database.url(clock="caller", deadline=10))
+    for store in (old, new, later):
+        for record in records:
+            assert run(store.load(record.handle)) == record
+        assert len(run(store.summaries(NOW, limit=1000))) == 244
+    run(later.create(record := new_record(), NOW))
+    assert isinstance(run(new.commit(record, successor(record), NOW)), Committed)
+    for store in (old, new, later):
+        run(store.close())
+
+
+def test_a_version_that_is_too_new(database: Database) -> None:
+    """Tables that this version cannot live with are refused, with the remedy, and not touched; `migrate` does not touch
+    them either."""
+    run((first := open_store(database.url())).load("x"))
+    run(first.close())
+    database.ask("UPDATE sojourn.about SET version = 9, works_with = 9")
+    store = open_store(database.url())
+    for operation in (lambda: store.load("x"), lambda: store.create(new_record(), NOW), store.migrate):
+        with pytest.raises(StoreDamaged, match="upgrade Sojourn"):
+            run(operation())
+    assert database.ask("SELECT version, works_with FROM sojourn.about") == [(9, 9)]
+    run(store.close())
+
+
+# --- Levels, and the URL ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("level", "setting"), [("power", "on"), ("process", "off")])
+def test_levels(database: Database, level: str, setting: str) -> None:
+    """The level of durability is that of each commit on the server."""
+    store = open_store(database.url(durability=level))
+    assert store.durability == level
+    run(store.load("x"))
+    ((pid,),) = database.ask("SELECT pid FROM pg_stat_activity WHERE application_name = 'sojourn'")
+    assert pid
+    assert f"SET synchronous_commit = {setting};" in store._settings
+    run(store.close())
+
+
+def test_replicated_needs_a_standby(database: Database) -> None:
+    """Where no synchronous standby is set, the level "replicated" is refused at the first use: nothing is written."""
+    store = open_store(database.url(durability="replicated"))
+    with pytest.raises(StoreUnavailable, match="synchronous_standby_names"):
+        run(store.create(new_record(), NOW))
+    run(store.close())
+
+
+def test_a_standby_that_is_away() -> None:
+    """Where the standby does not answer, a write at the level "replicated" is neither acknowledged nor said to have
+    failed."""
+    with PostgreSQL(synchronous_standby_names="away") as server:
+        quick = open_store(server.url(durability="process", clock="caller"))
+        run(quick.create(record := new_record(), NOW))
+        sure = open_store(server.url(durability="replicated", clock="caller", deadline=0.5))
+        assert run(sure.load(record.handle)) == record
+        with pytest.raises(OutcomeUnknown):
+            run(sure.commit(record, successor(record), NOW))
+        for store in (quick, sure):
+            run(store.close())
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["durability=memory", "clock=sun", "deadline=soon", "deadline=0", "pool=0", "pool=x", "colour=red"],
+)
+def test_what_the_url_does_not_take(query: str) -> None:
+    """What a URL says and cannot mean is refused at start."""
+    with pytest.raises(ConfigurationError):
+        open_store(f"postgresql://localhost/db?{query}")

@@ -274,7 +274,7 @@ def _remedy_of(message: str) -> str:
 def _worth_another(error: Failed | Refusal, *, writing: bool) -> bool:
     """Whether another attempt may help, and does no harm."""
     if isinstance(error, Refusal):
-        return error.state in _AGAIN or error.state in _STALE
+        return error.state in _AGAIN or error.state in _STALE or (error.fatal and not writing)
     return error.lost and not (writing and error.sent)
 
 

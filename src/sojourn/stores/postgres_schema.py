@@ -58,6 +58,7 @@ async def ensure(wire: Wire, schema: str, settings: str, upgrades: Sequence[Upgr
             raise
         found = None
     if found is None or found.version < newest:
+        await wire.execute(settings, until)
         await _bring_up(wire, schema, upgrades, until)
         found = _found(await wire.execute(look, until))
     if found.works_with > newest:

@@ -183,6 +183,9 @@ class Wire:
             raise Failed("the server gave no answer within the deadline", sent=self._sent) from None
         except Error as error:
             raise self._loss(str(error)) from error
+        except Refusal as refusal:
+            self.outdated |= refusal.state in _OUTDATED
+            raise
         self.broken = False
         return found
 
@@ -294,7 +297,6 @@ class Wire:
         message = result.error_field(pq.DiagnosticField.MESSAGE_PRIMARY) or b""
         severity = result.error_field(pq.DiagnosticField.SEVERITY_NONLOCALIZED)
         refusal = Refusal(message.decode("utf-8", "replace"), state.decode(), fatal=severity != b"ERROR")
-        self.outdated |= refusal.state in _OUTDATED
         if refusal.fatal:
             raise refusal
         return refusal
