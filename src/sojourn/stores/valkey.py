@@ -12,14 +12,15 @@ connections. Needs Valkey, or Redis 7.
 from __future__ import annotations
 
 import heapq
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 from urllib.parse import SplitResult
 
-import msgspec
+from msgspec import Struct
 
 from ..config import SessionConfig
-from ..errors import DamagedRecord
+from ..errors import DamagedRecord, StoreError
 from ..facts import created
 from ..policy import guard, is_over
 from ..record import Cap, Change, Committed, EndReason, Gone, Leased, Outcome, Record, Refused, Summary
@@ -29,7 +30,8 @@ from .valkey_async import TaskLink
 from .valkey_blob import seal, unseal
 from .valkey_blocking import ThreadLink
 from .valkey_client import ClientLink, world_of
-from .valkey_deadlines import HISTORY, ROOM, Deadlines, second_of
+from .valkey_deadlines import ROOM, Deadlines, second_of
+from .valkey_facts import HISTORY, MASK, after, pack_fact, position_of, unpack_fact
 from .valkey_link import Login
 from .valkey_servers import Cluster, Links, One, Request, Sentinels, Servers, Topology
 from .valkey_space import SCRIPTS, Shard, Space, parts, plain, read
@@ -38,9 +40,19 @@ from .valkey_users import Users
 
 __all__ = ["ValkeyStore"]
 
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(tuple[str, Any, float, str, str | bool | None, str | None]).decode
+log = logging.getLogger("sojourn")
+
 _MOST_EVICTED: Final = 1000  # by one creation at the cap of the store
+
+
+class _Joined(Struct):
+    """What became of a write with which a session became a user's."""
+
+    reply: Any
+    evicted: tuple[Change, ...] = ()
+    """Who had to leave for it."""
+    ended: tuple[Change, ...] = ()
+    """Its own end, if it may not stay."""
 
 
 class ValkeyStore:
@@ -75,37 +87,22 @@ class ValkeyStore:
         space = self._space
         shard = space.shard_of(record.handle)
         fact = created(record, now)
-        second = second_of(record.expires_at, now)
-        keys = (
-            shard.record(record.handle), shard.epoch, shard.log, shard.count, shard.due, shard.bucket(second)
-        )  # fmt: skip
-        head = (repr(record.accessed_at), repr(record.leased_until), record.fence)
-        request = space.script(
-            "create", shard.slot, keys, space.clock(now), seal(record), *head, ROOM, second, space.name, HISTORY,
-            _fact(fact),
-        )  # fmt: skip
-        if cap.total is not None:
-            known = await self.load(record.handle)
-            if known is not None:
-                return Committed(known)
-        evicted = () if cap.total is None else await self._make_room(cap.total, record.handle, now)
-        after: tuple[Change, ...] = ()
+        request = self._creation(shard, record, fact, now)
+        joined = _Joined(None)
         if record.user_id is None:
-            (reply,) = await space.write(request)
+            (joined.reply,) = await space.write(request)
         else:
-            joined = await self._join(record, request, now, cap)
-            if joined is None:
+            found = await self._join(record, request, now, cap)
+            if found is None:
                 return Refused()
-            reply, told, after = joined
-            evicted += told
-        made, epoch = parts(record.handle, reply, 2)
+            joined = found
+        made, epoch = parts(record.handle, joined.reply, 2)
         space.learn(shard, epoch)
-        if made == 1:
-            outcome = Committed(record, (*evicted, fact, *after))
-        else:  # an earlier attempt made it, as handles are never chosen twice, and may not have waited for the replicas
-            outcome = Committed(unseal(record.handle, made)[0])
+        if made != 1:  # an earlier attempt made it, as handles are never chosen twice, and may not have waited
             await space.confirm(shard)
-        return outcome
+            return Committed(unseal(record.handle, made)[0])
+        room = () if cap.total is None else await self._make_room(cap.total, record.handle, now)
+        return Committed(record, (*joined.evicted, fact, *joined.ended, *room))
 
     async def commit(
         self,
@@ -127,20 +124,19 @@ class ValkeyStore:
         request = space.script(
             "commit", shard.slot, keys, space.clock(now), base.version, base.generation, fence, seal(wanted),
             repr(wanted.accessed_at), repr(wanted.leased_until), wanted.fence, ROOM, second, HISTORY,
-            *map(_fact, facts),
+            *map(pack_fact, facts),
         )  # fmt: skip
-        evicted: tuple[Change, ...] = ()
-        after: tuple[Change, ...] = ()
+        joined = _Joined(None)
         if wanted.user_id is None or (wanted.user_id, wanted.authenticated_at) == (base.user_id, base.authenticated_at):
-            (reply,) = await space.write(request)
+            (joined.reply,) = await space.write(request)
         else:
-            joined = await self._join(wanted, request, now, cap if wanted.user_id != base.user_id else NO_CAP)
-            if joined is None:
+            found = await self._join(wanted, request, now, cap if wanted.user_id != base.user_id else NO_CAP)
+            if found is None:
                 return Refused()
-            reply, evicted, after = joined
-        if reply == 1:
-            return Committed(wanted, (*evicted, *facts, *after))
-        blob, epoch, moment = parts(handle, reply, 3)
+            joined = found
+        if joined.reply == 1:
+            return Committed(wanted, (*joined.evicted, *facts, *joined.ended))
+        blob, epoch, moment = parts(handle, joined.reply, 3)
         current = await self._found(shard, handle, epoch, blob)
         answer = guard(current, base, wanted, float(moment), fence)
         if answer is None:
@@ -226,21 +222,21 @@ class ValkeyStore:
 
     async def changes(self, since: int, limit: int) -> tuple[int, list[Change]]:
         space = self._space
-        positions = [since >> 64 * shard.number & _MASK for shard in space.shards]
+        positions = [since >> 64 * shard.number & MASK for shard in space.shards]
         requests = [
-            read(shard.slot, "XRANGE", shard.log, _after(position), "+", "COUNT", max(limit, 1))
+            read(shard.slot, "XRANGE", shard.log, after(position), "+", "COUNT", max(limit, 1))
             for shard, position in zip(space.shards, positions, strict=True)
         ]
         replies = await space.ask(*requests)
         entries = sorted(
-            (_position(name), shard.number, fields[1])
+            (position_of(name), shard.number, fields[1])
             for shard, reply in zip(space.shards, replies, strict=True)
             for name, fields in plain(shard.log, reply)
         )[:limit]
         for position, number, _ in entries:
             positions[number] = position
         return sum(position << 64 * number for number, position in enumerate(positions)), [
-            _change(fact) for _, _, fact in entries
+            unpack_fact(fact) for _, _, fact in entries
         ]
 
     async def stats(self) -> Stats:
@@ -259,13 +255,18 @@ class ValkeyStore:
         record, of = unseal(handle, blob)
         return record if of == number else None
 
-    async def _join(
-        self, record: Record, request: Request, now: float, cap: Cap
-    ) -> tuple[Any, tuple[Change, ...], tuple[Change, ...]] | None:
-        """Make a write with which a session becomes a user's: the reply to it, the facts of who had to leave, and the
-        fact of its own end, if it may not stay. None: the user is at the cap, and the rule is to refuse."""
+    def _creation(self, shard: Shard, record: Record, fact: Change, now: float) -> Request:
+        """The request that adds a record."""
+        space, second = self._space, second_of(record.expires_at, now)
+        keys = (shard.record(record.handle), shard.epoch, shard.log, shard.count, shard.due, shard.bucket(second))
+        head = (repr(record.accessed_at), repr(record.leased_until), record.fence)
+        values = (space.clock(now), seal(record), *head, ROOM, second, space.name, HISTORY, pack_fact(fact))
+        return space.script("create", shard.slot, keys, *values)
+
+    async def _join(self, record: Record, request: Request, now: float, cap: Cap) -> _Joined | None:
+        """Make a write with which a session becomes a user's. None: the user is at the cap, and the rule is to
+        refuse."""
         space, users = self._space, self._users
-        user_id = record.user_id or ""
         leaving: dict[str, float] = {}
         if cap.per_user is None:
             entered, reply, standing = await space.write(users.enlist(record, now), request, users.settle(record))
@@ -276,20 +277,20 @@ class ValkeyStore:
             places = await users.places(record, entry, now)
             excess = len(places) + 1 - cap.per_user
             if excess > 0 and cap.refuse and not await self._is_of(record):
-                await users.forget(user_id, [record.handle])
+                await users.forget({record.user_id or "": [record.handle]})
                 return None
             oldest = sorted(places, key=lambda handle: (places[handle], handle))
             leaving = {handle: places[handle] for handle in oldest[: max(excess, 0)]}
             reply, standing = await space.write(request, users.settle(record))
-        if (reply[0] if isinstance(reply, list) else reply) != 1:
-            return reply, (), ()
-        told: tuple[Change, ...] = ()
-        if leaving:
-            await users.mark(user_id, leaving)
-            told = await self._end(list(leaving), "evicted", now)
-        reason = users.may_stay(entry, *parts(record.handle, standing, 2))
-        ended = () if reason is None else await self._end([record.handle], reason, now)
-        return reply, told, ended
+        joined = _Joined(reply)
+        if (reply[0] if isinstance(reply, list) else reply) == 1:
+            if leaving:
+                await users.mark(record.user_id or "", leaving)
+                joined.evicted = await self._end(list(leaving), "evicted", now)
+            reason = users.may_stay(entry, *parts(record.handle, standing, 2))
+            if reason is not None:
+                joined.ended = await self._end([record.handle], reason, now)
+        return joined
 
     async def _is_of(self, record: Record) -> bool:
         """Whether this session is its user's already: the write is a repeat of one that was made."""
@@ -302,13 +303,15 @@ class ValkeyStore:
         return told
 
     async def _forget(self, told: Sequence[Change]) -> None:
-        """Drop the entries of ended sessions among those of their users."""
-        mine: dict[str, list[str]] = {}
+        """Drop the entries of ended sessions among those of their users. What can't be dropped now heals by itself."""
+        entries: dict[str, list[str]] = {}
         for change in told:
             if change.user_id is not None:
-                mine.setdefault(change.user_id, []).append(change.handle)
-        for user_id, handles in mine.items():
-            await self._users.forget(user_id, handles)
+                entries.setdefault(change.user_id, []).append(change.handle)
+        try:
+            await self._users.forget(entries)
+        except StoreError as error:
+            log.debug("entries of ended sessions stay for a while: %s", error)
 
     async def _begin_anew(self, keep: str | None) -> None:
         """Make all sessions dead but one."""
@@ -334,9 +337,9 @@ class ValkeyStore:
         return sum(max(int(plain("", reply) or 0), 0) for reply in await space.ask(*requests))
 
     async def _make_room(self, total: int, handle: str, now: float) -> tuple[Change, ...]:
-        """End what must leave so that one more session fits: the dead first, then those whose deadlines come first,
-        which are the least recently used among sessions of the same timeouts."""
-        excess = await self._count() + 1 - total
+        """End what must leave, now that there is one more session: the dead first, then those whose deadlines come
+        first, which are the least recently used among sessions of the same timeouts."""
+        excess = await self._count() - total
         if excess <= 0:
             return ()
         told = await self.purge_expired(now, excess)
@@ -377,30 +380,3 @@ def open_url(url: SplitResult, options: dict[str, str], config: SessionConfig, w
 
 def _sleep(world: World) -> Callable[[float], Awaitable[None]]:
     return valkey_async.sleep if world == "async" else valkey_blocking.sleep
-
-
-# --- Facts in the log -------------------------------------------------------------------------------------------------
-
-_MASK: Final = (1 << 64) - 1
-_SEQUENCE: Final = 12  # bits of a position for the facts of one microsecond; a script makes 500 at most
-
-
-def _fact(change: Change) -> bytes:
-    return _encode((change.id, change.kind, change.at, change.handle, change.user_id, change.reason))
-
-
-def _change(fact: bytes) -> Change:
-    name, kind, at, handle, user_id, reason = _decode(fact)
-    owner = user_id if isinstance(user_id, str) else None
-    return Change(id=name, kind=kind, at=at, handle=handle, user_id=owner, reason=reason)
-
-
-def _position(name: bytes) -> int:
-    """A stream's name of an entry, microseconds and a number within them, as one number."""
-    microseconds, number = name.split(b"-")
-    return int(microseconds) << _SEQUENCE | int(number)
-
-
-def _after(position: int) -> str:
-    """The range that begins after a position."""
-    return f"({position >> _SEQUENCE}-{position & (1 << _SEQUENCE) - 1}" if position else "-"

@@ -19,13 +19,12 @@ from typing import Final
 from ..facts import ended
 from ..record import Change, EndReason
 from .valkey_blob import HEAD
+from .valkey_facts import HISTORY
 from .valkey_servers import Request
 from .valkey_space import Shard, Space, plain, read
 
-__all__ = ["HISTORY", "ROOM", "Deadlines", "second_of"]
+__all__ = ["ROOM", "Deadlines", "second_of"]
 
-HISTORY: Final = 10_000
-"""Facts kept, about."""
 ROOM: Final = 86_400
 """Seconds after a session's end for which its record is kept, should no cleaner come."""
 

@@ -84,7 +84,8 @@ class Users:
                 taken[handle] = at
             else:
                 stale.append(handle)
-        await self.forget(record.user_id or "", stale)
+        if stale:
+            await self.forget({record.user_id or "": stale})
         return {handle: at for handle, at in taken.items() if at >= 0}
 
     async def mark(self, user_id: str, leaving: dict[str, float]) -> None:
@@ -93,11 +94,13 @@ class Users:
         pairs = [part for handle, at in leaving.items() for part in (repr(-abs(at) or -1.0), handle)]
         await self._space.ask(Request(("ZADD", key, "XX", *pairs), slot, "repeatable"))
 
-    async def forget(self, user_id: str, handles: list[str]) -> None:
-        """Drop entries."""
-        if handles:
+    async def forget(self, entries: dict[str, list[str]]) -> None:
+        """Drop entries: handles, by their users."""
+        requests = []
+        for user_id, handles in entries.items():
             key, slot = self._space.user_key(user_id)
-            await self._space.ask(Request(("ZREM", key, *handles), slot, "repeatable"))
+            requests.append(Request(("ZREM", key, *handles), slot, "repeatable"))
+        await self._space.ask(*requests)
 
     async def muster(self, user_id: str) -> list[str]:
         """The handles of a user whose sessions are all to end: from now on none that is only being made may stay."""
