@@ -8,6 +8,9 @@ more of it:
 
 A block with a title is a file: ```python title="shop.py" writes it, and "shop.py (continued)" adds to its end. Each of
 them is run when the page is over.
+
+A page that names a server has one: where its code says ``redis://127.0.0.1:6379`` or
+``postgresql://shop@127.0.0.1:5432/shop``, the address of a server that the tests started stands in for it.
 """
 
 from __future__ import annotations
@@ -76,14 +79,20 @@ def blocks_of(page: Path) -> list[Block]:
 # --- The code runs ----------------------------------------------------------------------------------------------------
 
 
-def play(page: Path) -> None:
-    """Run the blocks of a page, here and now, in the current folder."""
+VALKEY = re.compile(r"(?<=://)127\.0\.0\.1:6379\b(?:/0)?")
+POSTGRES = re.compile(r"postgresql://shop@127\.0\.0\.1:5432/shop\b")
+"""The servers that the code of the pages names."""
+
+
+def play(page: Path, valkey: str = "", postgres: str = "") -> None:
+    """Run the blocks of a page, here and now, in the current folder, with these servers in place of those it names."""
     program = types.ModuleType("page")
     sys.modules["page"] = program
     sys.path.insert(0, str(Path.cwd()))
     printed = ""
     written: dict[str, None] = {}
-    for block in blocks_of(page):
+    for named in blocks_of(page):
+        block = named._replace(text=POSTGRES.sub(postgres, VALKEY.sub(valkey, named.text)))
         if block.mark == "output":
             _compare(page, block, printed)
         elif block.language != "python" or block.mark.startswith("no-run"):
@@ -120,10 +129,22 @@ def _has_python(page: Path) -> bool:
     return any(block.language == "python" for block in blocks_of(page))
 
 
+def _servers(page: Path, request: pytest.FixtureRequest) -> Iterator[str]:
+    """The addresses of those servers that a page names, for `play`."""
+    code = "\n".join(block.text for block in blocks_of(page) if block.language == "python")
+    # a numbered database apart, as other tests keep to their prefixes in the first
+    yield f"127.0.0.1:{request.getfixturevalue('valkey').port}/7" if VALKEY.search(code) else ""
+    if POSTGRES.search(code):
+        database = request.getfixturevalue("postgres").database()
+        request.addfinalizer(database.drop)
+        yield database.url()
+
+
 @pytest.mark.parametrize("page", [str(page.relative_to(ROOT)) for page in PAGES if _has_python(page)])
-def test_the_code_of_a_page_runs(page: str, tmp_path: Path) -> None:
+def test_the_code_of_a_page_runs(page: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     """Every block of Python on a page runs, in order, and prints what the page says."""
-    command = [sys.executable, "-X", "utf8", str(Path(__file__).resolve()), str(ROOT / page)]
+    servers = _servers(ROOT / page, request)
+    command = [sys.executable, "-X", "utf8", str(Path(__file__).resolve()), str(ROOT / page), *servers]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, encoding="utf-8", timeout=120)
     assert done.returncode == 0, done.stderr
 
@@ -466,4 +487,4 @@ def test_pictures_are_for_everybody(name: str) -> None:
 
 
 if __name__ == "__main__":
-    play(Path(sys.argv[1]))
+    play(Path(sys.argv[1]), *sys.argv[2:])
