@@ -19,6 +19,7 @@ from uuid import UUID
 
 import pytest
 
+from servers import postgres
 from sojourn import SessionConfig, SessionManager, codec, register
 from sojourn.cli import humane, main
 from sojourn.cli.inspecting import plain
@@ -160,6 +161,22 @@ def test_end_user(shop: Shop, sojourn: Callable[..., Ran]) -> None:
     document = sojourn("end-user", shop.url, "ada", "--json").document
     assert document == {"store": shop.url, "user_id": "ada", "ended": 2}
     assert [shop.sessions.is_session_active(session_id) for session_id in shop.ids] == [False, False, True]
+
+
+def test_migrate(shop: Shop, sojourn: Callable[..., Ran]) -> None:
+    """`migrate` says which version the tables have; a store without tables has nothing to migrate."""
+    assert sojourn("migrate", shop.url, "--json").document == {"store": shop.url, "schema": 2}
+    assert "version 2" in sojourn("migrate", shop.url).out
+    refused = sojourn("migrate", "memory://")
+    assert (refused.code, refused.out) == (2, "")
+    assert "nothing to migrate" in refused.err
+
+
+def test_migrate_makes_the_tables_of_postgresql(sojourn: Callable[..., Ran]) -> None:
+    """On a server `migrate` makes the tables where there are none."""
+    with postgres.fresh() as database:
+        assert sojourn("migrate", database.url(), "--json").document == {"store": database.url(), "schema": 1}
+        assert database.ask("SELECT count(*) FROM sojourn.session") == [(0,)]
 
 
 def test_purge_and_stats(shop: Shop, sojourn: Callable[..., Ran]) -> None:

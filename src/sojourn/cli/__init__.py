@@ -11,6 +11,7 @@ The documents (times in Unix seconds, sizes in bytes):
     end       store, handle, ended, reason
     end-user  store, user_id, ended
     purge     store, removed
+    migrate   store, schema
     stats     store, sessions, bytes, durability
     check     store, note, durability, kept, seconds, promises: [name, promise, done, kept, figures, problem, seconds]
     demo      url, pid, store
@@ -25,7 +26,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from typing import Any, Final, TypeAlias
 from urllib.parse import urlsplit
@@ -110,7 +111,16 @@ def _stats(arguments: argparse.Namespace, manager: SessionManager) -> Document:
     return msgspec.structs.asdict(manager.stats())
 
 
-def _on_store(command: Callable[[argparse.Namespace, SessionManager], Document]) -> Callable[[argparse.Namespace], int]:
+def _migrate(arguments: argparse.Namespace, manager: SessionManager) -> Document:
+    migrate: Callable[[], Coroutine[Any, Any, int]] | None = getattr(manager.store, "migrate", None)
+    if migrate is None:
+        raise UsageError("this store has no schema: there is nothing to migrate")
+    return {"schema": run(migrate())}
+
+
+def _on_store(
+    command: Callable[[argparse.Namespace, SessionManager], Document], config: SessionConfig = _CONFIG
+) -> Callable[[argparse.Namespace], int]:
     """A command on a store that is there: it opens the store, never creates one, and prints the document."""
 
     def perform(arguments: argparse.Namespace) -> int:
@@ -121,7 +131,7 @@ def _on_store(command: Callable[[argparse.Namespace, SessionManager], Document])
         file = database_file(url)
         if file is not None and not file.exists():
             raise StoreUnavailable(f"there is no {file}: nothing was done, and nothing created")
-        with SessionManager(url, config=_CONFIG) as manager:
+        with SessionManager(url, config=config) as manager:
             document = {"store": _public(url), **command(arguments, manager)}
         present(document)
         return 0
@@ -218,5 +228,6 @@ _COMMANDS: Final[dict[str, Callable[[argparse.Namespace], int]]] = {
     "end": _on_store(_end),
     "end-user": _on_store(_end_user),
     "purge": _on_store(_purge),
+    "migrate": _on_store(_migrate, SessionConfig(deadline=3600.0)),  # however large the tables are
     "stats": _on_store(_stats),
 }

@@ -27,7 +27,7 @@ try:
 except ImportError as error:
     raise MissingExtra("showing tables (--json does without)", "cli") from error
 
-__all__ = ["check", "end", "end_user", "list", "progress", "purge", "show", "stats"]
+__all__ = ["check", "end", "end_user", "list", "migrate", "progress", "purge", "show", "stats"]
 
 _WIDE: Final = 200  # columns where nobody's terminal sets a limit
 _ROOMY: Final = 100  # columns where the check's table need not be narrow
@@ -157,6 +157,11 @@ def end_user(document: dict[str, Any]) -> None:
 def purge(document: dict[str, Any]) -> None:
     """One line."""
     _console().print(Text(f"Removed {plural(document['removed'], 'dead session')}."))
+
+
+def migrate(document: dict[str, Any]) -> None:
+    """One line."""
+    _console().print(Text(f"The schema is up to date: version {document['schema']}."))
 
 
 def stats(document: dict[str, Any]) -> None:

@@ -33,6 +33,7 @@ stores:
   memory://                      this process only
   sqlite:///relative/path.db     one file, many processes; four slashes for an absolute path
                                  ?durability=power (the default) or process
+  postgresql://user@host/db      a PostgreSQL database, many machines
 
 A session is named by its handle, which is public. Session ids are secret: no command shows or takes one.
 """
@@ -66,6 +67,7 @@ def make_parser(version: str) -> argparse.ArgumentParser:
     end_user = _add(commands, "end-user", "end all sessions of a user")
     end_user.add_argument("user", metavar="USER", help="the user's id")
     _add(commands, "purge", "remove dead sessions now")
+    _add(commands, "migrate", "make the tables of a store, or bring them up to date, as its first use would")
     _add(commands, "stats", "how many sessions, how much space, which durability")
     return parser
 

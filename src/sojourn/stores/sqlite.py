@@ -198,6 +198,11 @@ class SQLiteStore:
         size = sum(path.stat().st_size for path in self._paths() if path.exists())
         return Stats(sessions=held, bytes=size, durability=self.durability)
 
+    async def migrate(self) -> int:
+        """The version of the schema, which opening the file has brought up to date."""
+        version: int = self._file.read(lambda connection: connection.execute("PRAGMA user_version").fetchone()[0])
+        return version
+
     async def verify(self) -> list[str]:
         """Look at everything, and say what is damaged: SQLite's own check of the file, then the check of each record.
         Reads the whole file. An empty list: all is well."""
