@@ -10,13 +10,15 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterable
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from sojourn import AsyncSessionManager, SessionManager
 from sojourn.blocking import run
 from sojourn.engine import Engine
 from sojourn.lanes import Job
 from sojourn.store import Store
+
+T = TypeVar("T")
 
 
 class World:
@@ -41,6 +43,10 @@ class World:
 
     async def pause(self) -> None:
         """Let others run."""
+        raise NotImplementedError
+
+    async def aside(self, work: Callable[[], T]) -> T:
+        """Do what blocks, while the others go on."""
         raise NotImplementedError
 
     async def until(self, condition: Callable[[], Any]) -> None:
@@ -83,6 +89,9 @@ class _Blocking(World):
     async def pause(self) -> None:
         time.sleep(0.001)
 
+    async def aside(self, work: Callable[[], T]) -> T:
+        return work()
+
 
 class _Async(World):
     name = "async"
@@ -98,6 +107,9 @@ class _Async(World):
 
     async def pause(self) -> None:
         await asyncio.sleep(0)
+
+    async def aside(self, work: Callable[[], T]) -> T:
+        return await asyncio.to_thread(work)
 
 
 BLOCKING, ASYNC = _Blocking(), _Async()

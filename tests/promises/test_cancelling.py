@@ -202,9 +202,9 @@ async def _no_reply_goes_astray(opened: Opened, far: str, rounds: int) -> None:
 
 @pytest.mark.parametrize("world", [worlds.ASYNC], indirect=True)
 async def test_no_reply_goes_astray(opened: Opened, far: str) -> None:
-    """100 tasks at a time, half of them cancelled at any moment behind a way of 10 ms, some hundred times: each load
+    """100 tasks at a time, half of them cancelled at any moment behind a way of 10 ms, hundreds of times: each load
     returns the session that was asked for, each acknowledged write is there once, and afterwards all is well."""
-    await _no_reply_goes_astray(opened, far, 15)
+    await _no_reply_goes_astray(opened, far, 10)
 
 
 @pytest.mark.battery

@@ -185,7 +185,7 @@ def interrupted_calls(url: str) -> None:
     with SessionManager(url, config=PATIENT) as sessions:
         ids = [sessions.create_session(data={"number": number, "visits": 0}) for number in range(10)]
         made = unknown = 0
-        for turn in range(600):
+        for turn in range(300):
             session_id = ids[turn % 10]
             armed.append(True)
             longest = random.choice((0.015, 0.05))  # the latter leaves time to connect anew
@@ -203,8 +203,8 @@ def interrupted_calls(url: str) -> None:
         fields = [sessions.get_session(session_id) for session_id in ids]
         assert [each["number"] for each in fields] == list(range(10))
         assert made <= sum(each["visits"] for each in fields) <= made + unknown
-    assert interrupts > 200, interrupts
-    assert made > 50, made
+    assert interrupts > 100, interrupts
+    assert made > 25, made
     say("kept")
 
 

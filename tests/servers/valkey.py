@@ -245,10 +245,11 @@ class Cluster:
 
     SLOTS: Final = 16384
 
-    def __init__(self, binary: str | None = None) -> None:
+    def __init__(self, binary: str | None = None, **settings: str) -> None:
         self.servers = [
             Valkey(
                 binary,
+                **settings,
                 cluster_enabled="yes",
                 cluster_config_file="nodes.conf",
                 cluster_node_timeout="2000",
@@ -281,6 +282,12 @@ class Cluster:
         """Where a store finds the nodes."""
         hosts = ",".join(f"{LOOPBACK}:{server.port}" for server in self.servers)
         return f"{self.servers[0].binary}+cluster://{hosts}" + _query(options)
+
+    def slots_of(self, server: Valkey) -> list[int]:
+        """The slots that this node has."""
+        own = server.do("CLUSTER", "MYID")
+        ranges = [(first, last) for first, last, node, *_ in server.do("CLUSTER", "SLOTS") if node[2] == own]
+        return [slot for first, last in ranges for slot in range(first, last + 1)]
 
     @staticmethod
     def _whole(server: Valkey) -> bool:
