@@ -282,6 +282,8 @@ class Engine:
         try:
             outcome = await self.store.create(record, now, self._cap)
         except OutcomeUnknown as unknown:
+            if unknown.final:
+                raise
             left = give_up - time.monotonic()
             outcome = await repeated(lambda: self.store.create(record, now, self._cap), left, unknown)
         if isinstance(outcome, Refused):

@@ -123,6 +123,11 @@ class StoreUnavailable(StoreError):
 class OutcomeUnknown(StoreError):
     """The write was sent and its reply never came: it may or may not have been made. Load and look."""
 
+    def __init__(self, message: str, *, final: bool = False) -> None:
+        super().__init__(message)
+        self.final = final
+        """Whether the store has sent it again for as long as there was time."""
+
 
 class DamagedRecord(StoreError):
     """A record that fails its check. It is never served; the other sessions are not affected."""

@@ -426,7 +426,7 @@ class Lanes:
     ) -> Outcome:
         """The store failed. If the reply did not come, the same commit once more: made twice, it counts once."""
         try:
-            if not isinstance(error, OutcomeUnknown):
+            if not isinstance(error, OutcomeUnknown) or error.final:
                 raise error
             commit, cap = self._store.commit, self._cap
             outcome = await repeated(

@@ -136,11 +136,13 @@ class Valkey(Process):
         return f"{quote(self.user)}:{quote(self.password, safe='')}@" if self.password else ""
 
     def is_followed(self, replicas: int = 1) -> bool:
-        """Whether so many replicas have what it held when they came, and follow it from there."""
-        told = self.info("replication")
-        return [told.get(f"slave{number}", "").split("state=")[-1][:6] for number in range(replicas)] == [
-            "online"
-        ] * replicas
+        """Whether so many replicas have what it held when they came, and acknowledge what comes now. (They are told as
+        online up to a second before that.)"""
+        with self.client() as client:
+            client.do("SET", "followed", "yes")
+            acknowledged = client.do("WAIT", replicas, 100)
+            client.do("DEL", "followed")
+        return bool(acknowledged >= replicas)
 
 
 def _pings(client: Callable[[float], Client]) -> bool:

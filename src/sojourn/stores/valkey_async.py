@@ -18,7 +18,19 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any, Final
 
-from .valkey_link import Address, Login, NoReply, NotSent, Reply, new_reader, opening, pack, refusal
+from .valkey_link import (
+    Address,
+    Login,
+    NoReply,
+    NotSent,
+    Reply,
+    ReplyError,
+    TooLate,
+    new_reader,
+    opening,
+    pack,
+    refusal,
+)
 
 __all__ = ["TaskLink", "sleep"]
 
@@ -53,6 +65,8 @@ class _Connection(asyncio.Protocol):
         self._watch: asyncio.TimerHandle | None = None
         self._heard_at = 0.0
         self._retired = False
+        self._waiting: asyncio.Future[Any] | None = None
+        self._waited_for = False
         self.lost: str | None = None
         """Why it can't be used any more; None: it can."""
 
@@ -70,6 +84,46 @@ class _Connection(asyncio.Protocol):
         if self._watch is None:
             self._watch = self.loop.call_later(_LOOK, self._look)
         return future
+
+    async def ask_and_wait(
+        self, requests: Sequence[tuple[Any, ...]], wait: tuple[Any, ...], until: float
+    ) -> list[Reply]:
+        """Send requests, and wait for the replicas: the replies, and the reply to the WAIT. A WAIT holds up its
+        connection, and counts for all that was written before it: so there is one at a time, for all who wrote."""
+        replies = self.ask(requests, until)
+        if self._waiting is None:
+            self._waiting = self.loop.create_future()
+            if not self._waited_for:
+                self.loop.call_soon(self._wait, wait, until)
+        waiting = self._waiting
+        found = await replies
+        await asyncio.wait([waiting], timeout=max(until - time.monotonic(), 0.0))
+        if not waiting.done():
+            raise NoReply("the server did not answer in time")
+        reply = waiting.result()
+        if isinstance(reply, Exception) and not isinstance(reply, ReplyError):
+            raise NoReply(str(reply))
+        return [*found, reply]
+
+    def _wait(self, wait: tuple[Any, ...], until: float) -> None:
+        """Begin a WAIT for all who have written so far."""
+        waiting, self._waiting = self._waiting, None
+        self._waited_for = True
+
+        def done(reply: asyncio.Future[list[Reply]]) -> None:
+            self._waited_for = False
+            error = reply.exception()
+            assert waiting is not None  # noqa: S101 - somebody has asked for it
+            waiting.set_result(reply.result()[0] if error is None else error)
+            if self._waiting is not None:
+                self._wait(wait, max(until, time.monotonic() + wait[2] / 1000))
+
+        try:
+            self.ask([wait], until).add_done_callback(done)
+        except NotSent as error:
+            self._waited_for = False
+            if waiting is not None:
+                waiting.set_result(error)
 
     def _send(self) -> None:
         unsent, self._unsent = self._unsent, []
@@ -156,6 +210,8 @@ class TaskLink:
         if connection is None or connection.lost is not None or connection.loop is not asyncio.get_running_loop():
             connection = await self._connect(until)
         try:
+            if requests[-1][0] == "WAIT":
+                return await connection.ask_and_wait(requests[:-1], requests[-1], until)
             return await connection.ask(requests, until)
         except (NotSent, NoReply) as error:
             raise type(error)(f"{self.address}: {error}") from None
@@ -188,12 +244,12 @@ class TaskLink:
         connecting = self._connecting
         await asyncio.wait([connecting], timeout=max(until - time.monotonic(), 0.0))
         if not connecting.done():
-            raise NotSent(f"{self.address}: the server could not be reached in time")
+            raise TooLate(f"{self.address}: the server could not be reached in time")
         if connecting.cancelled():
             raise NotSent(f"{self.address}: connecting was interrupted")
         error = connecting.exception()
         if error is not None:
-            raise NotSent(f"{self.address}: {error}") from error
+            raise (TooLate if isinstance(error, TooLate) else NotSent)(f"{self.address}: {error}") from error
         return connecting.result()
 
     async def _dial(self, until: float) -> _Connection:
@@ -212,7 +268,9 @@ class TaskLink:
             connection.give_up("it was never opened")
             if not isinstance(error, (OSError, TimeoutError, NoReply)):
                 raise
-            raise NotSent(str(error) or "the server could not be reached in time") from error
+            if isinstance(error, (TimeoutError, NoReply)):
+                raise TooLate("the server could not be reached in time") from error
+            raise NotSent(str(error)) from error
         problem = refusal(opened)
         if problem is not None or self._closed:
             connection.give_up("it was never opened")

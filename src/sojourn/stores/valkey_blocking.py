@@ -22,6 +22,7 @@ from .valkey_link import (
     NotSent,
     ProtocolError,
     Reply,
+    TooLate,
     new_reader,
     opening,
     pack,
@@ -172,8 +173,10 @@ class ThreadLink:
 
     def _connect(self, until: float) -> _Connection:
         left = until - time.monotonic()
-        if self._closed or left <= 0:
-            raise NotSent("the store was closed" if self._closed else f"{self.address}: no time was left to connect")
+        if self._closed:
+            raise NotSent("the store was closed")
+        if left <= 0:
+            raise TooLate(f"{self.address}: no time was left to connect")
         try:
             connection = _Connection(self._dial(left))
         except OSError as error:

@@ -25,10 +25,12 @@ _SEQUENCE: Final = 12  # bits of a position for the facts of one microsecond; a 
 
 
 def pack_fact(change: Change) -> bytes:
+    """A fact as an entry of the log."""
     return _encode((change.id, change.kind, change.at, change.handle, change.user_id, change.reason))
 
 
 def unpack_fact(fact: bytes) -> Change:
+    """The fact in an entry. (A script that ends a session without a user writes false for none.)"""
     name, kind, at, handle, user_id, reason = _decode(fact)
     owner = user_id if isinstance(user_id, str) else None
     return Change(id=name, kind=kind, at=at, handle=handle, user_id=owner, reason=reason)
@@ -41,5 +43,5 @@ def position_of(name: bytes) -> int:
 
 
 def after(position: int) -> str:
-    """The range that begins after a position."""
+    """The range that begins after a position; all of it after 0."""
     return f"({position >> _SEQUENCE}-{position & (1 << _SEQUENCE) - 1}" if position else "-"

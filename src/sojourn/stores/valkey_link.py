@@ -35,6 +35,7 @@ __all__ = [
     "ProtocolError",
     "Reply",
     "ReplyError",
+    "TooLate",
     "new_reader",
     "opening",
 ]
@@ -52,6 +53,10 @@ pack = hiredis.pack_command
 
 class NotSent(Exception):
     """The server was not reached: it can't have done what was asked."""
+
+
+class TooLate(NotSent):
+    """There was no time left: what stood in the way before is more telling."""
 
 
 class NoReply(Exception):

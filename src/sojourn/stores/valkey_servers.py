@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from ..errors import OutcomeUnknown, StoreUnavailable
 from .statements import Script
-from .valkey_link import Address, Link, NoReply, NotSent, Reply, ReplyError
+from .valkey_link import Address, Link, NoReply, NotSent, Reply, ReplyError, TooLate
 
 __all__ = ["Cluster", "Links", "Nature", "One", "Request", "Sentinels", "Servers", "Topology", "slot_of"]
 
@@ -245,17 +245,19 @@ class Servers:
         """The replies, in order. An error that this module knows no answer to is returned as a reply. ``apart``: over
         connections of their own, as these requests will keep a connection waiting."""
         replies: list[Reply] = []
-        pause, unanswered = 0.0, False
+        pause, problem, unanswered = 0.0, "", False
         while True:
             rest = requests[len(replies) :] if replies else requests
             try:
                 problem = await self._go_on(rest, replies, until, apart)
+            except TooLate as error:
+                problem = problem or str(error)
             except NotSent as error:
                 problem = str(error)
             except NoReply as error:
                 problem, unanswered = str(error), True
                 if any(request.nature == "once" for request in rest):
-                    raise OutcomeUnknown(f"{problem}: the write may have been made, or not") from error
+                    raise OutcomeUnknown(f"{problem}: the write may have been made, or not", final=True) from error
             if len(replies) == len(requests):
                 return replies
             if problem in _AT_ONCE:
@@ -266,7 +268,7 @@ class Servers:
                 if left <= pause:
                     await self._sleep(max(left, 0.0))  # whoever sends this again knows then that no time is left
                     if unanswered and any(request.nature != "reads" for request in rest):
-                        raise OutcomeUnknown(f"{problem}: the write may have been made, or not")
+                        raise OutcomeUnknown(f"{problem}: the write may have been made, or not", final=True)
                     raise StoreUnavailable(f"{problem}: nothing was written")
                 await self._sleep(pause)
 

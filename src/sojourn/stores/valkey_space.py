@@ -40,7 +40,7 @@ log = logging.getLogger("sojourn")
 
 SCRIPTS: Final = read_scripts("valkey_scripts")
 _STEP: Final = 200  # records in one request
-_RESERVE: Final = 0.05  # seconds of the deadline that are left for the reply to a WAIT
+_RESERVE: Final = 0.12  # seconds of the deadline that are left for the reply to a WAIT: an idle server is late by 0.1
 
 
 class Shard(Struct, frozen=True):
@@ -141,7 +141,8 @@ class Space:
         if not isinstance(acknowledged, int) or acknowledged < self._replicas:
             raise OutcomeUnknown(
                 f"the primary has the write, and {acknowledged} of {self._replicas} replicas acknowledged it in time: "
-                "it may be lost if the primary is"
+                "it may be lost if the primary is",
+                final=True,
             )
         return replies
 
