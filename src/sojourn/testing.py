@@ -1017,6 +1017,24 @@ class StoreContract:
             assert refused == (9 if cap.refuse else 0)
 
     @_proves
+    async def test_a_cap_holds_for_many_who_sign_in_at_once(self, store: Store) -> None:
+        """Of many visitors who sign in as one user at once, exactly as many are signed in as the cap allows, whether it
+        evicts or refuses; and those who were refused are visitors as before."""
+        for user_id, cap in (("ada", Cap(per_user=3)), ("bob", Cap(per_user=3, refuse=True))):
+            visitors = [new_record() for _ in range(12)]
+            await _create(store, *visitors)
+            outcomes = await self.together(
+                [
+                    partial(store.commit, visitor, successor(visitor, user_id=user_id, generation=1), NOW, cap=cap)
+                    for visitor in visitors
+                ]
+            )
+            assert len(await _of_user(store, user_id)) == 3
+            refused = [v for v, outcome in zip(visitors, outcomes, strict=True) if isinstance(outcome, Refused)]
+            assert len(refused) == (9 if cap.refuse else 0)
+            assert [await store.load(visitor.handle) for visitor in refused] == refused
+
+    @_proves
     async def test_at_the_cap_of_the_store_the_least_recently_used_is_evicted(self, store: Store) -> None:
         """A creation past the store's cap evicts the session whose last activity is the longest ago: touches and
         commits count as activity, for sessions that were there before the cap as well."""

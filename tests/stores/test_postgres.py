@@ -25,7 +25,7 @@ from sojourn import (
     open_store,
 )
 from sojourn.blocking import run
-from sojourn.record import Committed, Conflict, Gone, replace
+from sojourn.record import Cap, Committed, Conflict, Gone, Refused, replace
 from sojourn.store import Store, World
 from sojourn.stores import postgres as postgres_store
 from sojourn.stores import postgres_schema, postgres_steps
@@ -210,7 +210,7 @@ def test_every_statement_finds_its_rows_by_an_index(database: Database, store: S
         connection.execute(store._settings)
         connection.execute("ANALYZE")
         for name, statement in postgres_steps._STATEMENTS.items():
-            if name in ("begin", "commit", "roll_back", "everything"):
+            if name in ("begin", "commit", "everything"):
                 continue
             types = ", ".join(_TYPE_NAMES[each] for each in statement.types)
             connection.execute(f"PREPARE s {f'({types})' if types else ''} AS {statement.text.decode()}".encode())
@@ -293,6 +293,56 @@ def test_a_damaged_row(database: Database, store: Store) -> None:
     assert len(run(store.verify())) == 1
     assert len(run(store.end([bad.handle], "ended", NOW))) == 1
     assert run(store.verify()) == []
+
+
+def test_a_sweep_stops_for_nobody(database: Database) -> None:
+    """A sweep passes by what somebody else is at work on, and does not keep writers waiting."""
+    store = open_store(database.url(clock="caller", deadline=0.5))
+    dead = [new_record(at=NOW - 50_000) for _ in range(5)]
+    for record in dead:
+        run(store.create(record, NOW))
+    with psycopg.connect(database.url()) as busy:
+        busy.execute("SELECT 1 FROM sojourn.session WHERE handle = %s FOR UPDATE", (dead[0].handle,))
+        told = run(store.purge_expired(NOW, 10))
+        assert {change.handle for change in told} == {record.handle for record in dead[1:]}
+    assert [change.handle for change in run(store.purge_expired(NOW, 10))] == [dead[0].handle]
+    run(store.close())
+
+
+def test_a_refusal_keeps_the_connection(database: Database, store: Store) -> None:
+    """A user who is at the cap costs no new connection each time."""
+    cap = Cap(per_user=1, refuse=True)
+    run(store.create(new_record(user_id="ada"), NOW, cap))
+    before = database.ask(_BACKENDS)
+    for _ in range(3):
+        assert run(store.create(new_record(user_id="ada"), NOW, cap)) == Refused()
+    assert database.ask(_BACKENDS) == before
+
+
+_BACKENDS = "SELECT pid FROM pg_stat_activity WHERE application_name = 'sojourn'"
+
+
+def test_two_transactions_in_each_others_way(database: Database, store: Store) -> None:
+    """A deadlock that PostgreSQL resolves at our cost is tried again: the caller does not hear of it."""
+    database.ask(f"ALTER DATABASE {database.name} SET deadlock_timeout = '50ms'")
+    first, second = new_record(handle="A" * 22), new_record(handle="B" * 22)
+    for record in (first, second):
+        run(store.create(record, NOW))
+    with psycopg.connect(database.url()) as other:
+        other.execute("SET deadlock_timeout = '10s'")
+        other.execute("SELECT 1 FROM sojourn.session WHERE handle = %s FOR UPDATE", (second.handle,))
+        ending: list[object] = []
+        thread = threading.Thread(
+            target=lambda: ending.extend(run(store.end([first.handle, second.handle], "ended", NOW)))
+        )
+        thread.start()
+        until(
+            lambda: database.ask("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"), "somebody who waits"
+        )
+        other.execute("SELECT 1 FROM sojourn.session WHERE handle = %s FOR UPDATE", (first.handle,))
+        other.commit()
+        thread.join(10)
+    assert len(ending) == 2
 
 
 # --- The schema ------------------------------------------------------------------------------------------------------

@@ -12,10 +12,9 @@ from __future__ import annotations
 
 import heapq
 import os
-import sys
 import threading
 import weakref
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, Final, cast
@@ -29,6 +28,7 @@ from ..facts import created, ended
 from ..policy import caught_up, guard, is_over, lease_refusal, touched
 from ..record import Cap, Change, Committed, EndReason, Gone, Leased, Outcome, Record, Refused, Summary, replace
 from ..store import NO_CAP, Durability, Stats, World
+from .memory_index import Index, Timeline
 
 __all__ = ["MemoryStore"]
 
@@ -38,81 +38,6 @@ _SMALL: Final = 512  # bytes up to which a session is worth packing: half of a s
 
 _pack = msgspec.msgpack.Encoder().encode
 _unpack = msgspec.msgpack.Decoder(Record).decode
-
-
-class _Index:
-    """Handles by key, those of a key in the order in which they came. A key with one handle costs no container: most
-    users have one session. (An OrderedDict, as taking the first out of a plain dict again and again walks over the
-    holes.)"""
-
-    def __init__(self) -> None:
-        self._entries: dict[float | str, str | OrderedDict[str, None]] = {}
-
-    def add(self, key: float | str, handle: str) -> bool:
-        """Add a handle. Returns whether the key is new."""
-        held = self._entries.setdefault(key, handle)
-        if held is handle:
-            return True
-        if isinstance(held, str):
-            self._entries[key] = OrderedDict.fromkeys((held, handle))
-        else:
-            held[handle] = None
-        return False
-
-    def discard(self, key: float | str, handle: str) -> None:
-        held = self._entries.get(key)
-        if isinstance(held, OrderedDict):
-            held.pop(handle, None)
-            if not held:
-                del self._entries[key]
-        elif held == handle:
-            del self._entries[key]
-
-    def at(self, key: float | str) -> Iterable[str]:
-        """The handles of a key, oldest first."""
-        held = self._entries.get(key, ())
-        return (held,) if isinstance(held, str) else held
-
-    def clear(self) -> None:
-        self._entries.clear()
-
-
-class _Timeline:
-    """Handles in buckets of one second, earliest first."""
-
-    def __init__(self) -> None:
-        self._index = _Index()
-        self._seconds: list[int] = []  # a heap; a second whose bucket has emptied leaves it when it is met
-
-    def add(self, at: float, handle: str) -> None:
-        second = _second(at)
-        if self._index.add(second, handle):
-            heapq.heappush(self._seconds, second)
-
-    def discard(self, at: float, handle: str) -> None:
-        self._index.discard(_second(at), handle)
-
-    def move(self, old: float, new: float, handle: str) -> None:
-        if _second(old) != _second(new):
-            self.discard(old, handle)
-            self.add(new, handle)
-
-    def earliest(self) -> Iterator[tuple[int, str]]:
-        """Handles with their seconds, the earliest bucket first. Remove each before asking for the next."""
-        while self._seconds:
-            found = next(iter(self._index.at(self._seconds[0])), None)
-            if found is None:
-                heapq.heappop(self._seconds)
-            else:
-                yield self._seconds[0], found
-
-    def clear(self) -> None:
-        self._index.clear()
-        self._seconds.clear()
-
-
-def _second(at: float) -> int:
-    return int(at) if at < sys.maxsize else sys.maxsize
 
 
 class _Closed(dict[str, Record | bytes]):
@@ -138,9 +63,9 @@ class MemoryStore:
         self._lock = threading.Lock()
         self._records: dict[str, Record | bytes] = {}
         self._lately: deque[str] = deque()  # the handles of records that are not packed, oldest use first
-        self._users = _Index()
-        self._deadlines = _Timeline()
-        self._accesses: _Timeline | None = None  # kept only once a bound on the number of sessions asks for it
+        self._users = Index()
+        self._deadlines = Timeline()
+        self._accesses: Timeline | None = None  # kept only once a bound on the number of sessions asks for it
         self._history: deque[Change] = deque(maxlen=_HISTORY)
         self._position = 0
         _stores.add(self)
@@ -371,7 +296,7 @@ class MemoryStore:
 
     def _evict_least_used(self, count: int, now: float) -> tuple[Change, ...]:
         if self._accesses is None:
-            self._accesses = _Timeline()
+            self._accesses = Timeline()
             for held in self._all():
                 self._accesses.add(held.accessed_at, held.handle)
         told: tuple[Change, ...] = ()

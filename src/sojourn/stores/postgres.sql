@@ -69,9 +69,6 @@ BEGIN;
 -- name: commit
 COMMIT;
 
--- name: roll_back
-ROLLBACK;
-
 -- name: load
 SELECT body, accessed_at, fence, leased_until FROM session
 WHERE handle = :handle AND epoch = (SELECT epoch FROM era);

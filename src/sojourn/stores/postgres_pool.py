@@ -23,7 +23,8 @@ from ..errors import OutcomeUnknown, StoreDamaged, StoreError, StoreUnavailable
 from ..store import World
 from ..waiting import Signal, TaskWaiting, ThreadWaiting, Waiting
 from .postgres_statement import Row, Step
-from .postgres_wire import Failed, Readiness, Refusal, Wire, connect, readiness
+from .postgres_waits import Readiness, readiness
+from .postgres_wire import Failed, Refusal, Wire, connect
 
 __all__ = ["Pool"]
 
@@ -103,12 +104,14 @@ class Pool:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Callable[..., Awaitable[list[list[Row]]]]]:
         """Several round trips on one connection: what is yielded runs steps, the first of which begins a transaction
-        and the last of which ends it. Left open, it is rolled back with its connection. Raises as `write`."""
+        and the last of which ends it. What was left open is rolled back. Raises as `write`."""
         until = time.monotonic() + self.deadline
         try:
             wire = await self._take(until)
             try:
                 yield lambda *steps: wire.run(steps, until)
+                if not wire.idle():
+                    await wire.execute("ROLLBACK", until)
             finally:
                 self._give_back(wire)
         except (Failed, Refusal) as error:

@@ -11,19 +11,16 @@ and nothing here knows what the statements say.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import select
 import socket
-import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from ipaddress import ip_address
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from ..errors import ConfigurationError, MissingExtra
-from ..store import World
 from .postgres_statement import Row, Statement, Step
+from .postgres_waits import READ, WRITE, Readiness
 
 try:
     from psycopg import Error, pq
@@ -31,10 +28,7 @@ try:
 except ImportError as error:
     raise MissingExtra("postgresql://", "postgres") from error
 
-__all__ = ["Failed", "Readiness", "Refusal", "Wire", "connect", "parameters_of", "readiness"]
-
-_READ: Final = select.POLLIN
-_WRITE: Final = select.POLLOUT
+__all__ = ["Failed", "Refusal", "Wire", "connect", "parameters_of"]
 
 
 class Failed(Exception):
@@ -56,84 +50,6 @@ class Refusal(Exception):
         self.fatal = fatal
 
 
-# --- Waiting ---------------------------------------------------------------------------------------------------------
-
-
-class Readiness(Protocol):
-    """How callers of one world wait for a socket, and for a name to be resolved."""
-
-    async def wait(self, handle: int, events: int, until: float) -> None:
-        """Wait until the socket can be read or written (POLLIN, POLLOUT). TimeoutError if it cannot before `until`."""
-
-    async def call(self, function: Callable[[], Any], until: float) -> Any:
-        """The result of a function that may block, called in a thread. TimeoutError as above."""
-
-
-class _ThreadReadiness:
-    async def wait(self, handle: int, events: int, until: float) -> None:
-        poller = select.poll()
-        poller.register(handle, events)
-        left = until - time.monotonic()
-        if left <= 0 or not poller.poll(left * 1000):
-            raise TimeoutError
-
-    async def call(self, function: Callable[[], Any], until: float) -> Any:
-        done: list[Any] = []
-
-        def work() -> None:
-            try:
-                done.append(function())
-            except Exception as error:  # raised below, where it is waited for
-                done.append(error)
-
-        thread = threading.Thread(target=work, name="sojourn-resolver", daemon=True)
-        thread.start()
-        thread.join(max(until - time.monotonic(), 0.0))
-        if not done:
-            raise TimeoutError
-        if isinstance(done[0], Exception):
-            raise done[0]
-        return done[0]
-
-
-class _TaskReadiness:
-    async def wait(self, handle: int, events: int, until: float) -> None:
-        loop = asyncio.get_running_loop()
-        ready: asyncio.Future[None] = loop.create_future()
-        timer = loop.call_later(max(until - time.monotonic(), 0.0), _expire, ready)
-        if events & _READ:
-            loop.add_reader(handle, _resolve, ready)
-        if events & _WRITE:
-            loop.add_writer(handle, _resolve, ready)
-        try:
-            await ready
-        finally:
-            timer.cancel()
-            if events & _READ:
-                loop.remove_reader(handle)
-            if events & _WRITE:
-                loop.remove_writer(handle)
-
-    async def call(self, function: Callable[[], Any], until: float) -> Any:
-        work = asyncio.get_running_loop().run_in_executor(None, function)
-        return await asyncio.wait_for(work, max(until - time.monotonic(), 0.0))
-
-
-def _resolve(ready: asyncio.Future[None]) -> None:
-    if not ready.done():
-        ready.set_result(None)
-
-
-def _expire(ready: asyncio.Future[None]) -> None:
-    if not ready.done():
-        ready.set_exception(TimeoutError())
-
-
-def readiness(world: World) -> Readiness:
-    """How callers of this world wait."""
-    return _TaskReadiness() if world == "async" else _ThreadReadiness()
-
-
 # --- The connection --------------------------------------------------------------------------------------------------
 
 _OUTDATED: Final = frozenset({"26000", "0A000", "42P01", "3F000", "42883", "42703"})
@@ -150,7 +66,7 @@ class Wire:
         self._readiness = readiness
         self._prepared: set[bytes] = set()
         self._poller = select.poll()
-        self._poller.register(connection.socket, _READ)
+        self._poller.register(connection.socket, READ)
         self._sent = False
         self.broken = False
         """Whether it is not to be used again."""
@@ -277,7 +193,7 @@ class Wire:
     async def _next(self, until: float) -> pq.abc.PGresult | None:
         connection = self._connection
         while connection.is_busy():
-            await self._readiness.wait(connection.socket, _READ, until)
+            await self._readiness.wait(connection.socket, READ, until)
             connection.consume_input()
         return connection.get_result()
 
@@ -285,7 +201,7 @@ class Wire:
         """Send what is to be sent. Once all of it is, the server may act on it."""
         connection = self._connection
         while connection.flush():
-            await self._readiness.wait(connection.socket, _READ | _WRITE, until)
+            await self._readiness.wait(connection.socket, READ | WRITE, until)
             connection.consume_input()
         self._sent = True
 
@@ -353,7 +269,7 @@ async def _establish(connection: pq.abc.PGconn, readiness: Readiness, until: flo
         if state == pq.PollingStatus.FAILED or connection.status == pq.ConnStatus.BAD:
             message = connection.get_error_message().strip().replace("\n", " ")
             raise Failed(f"no connection could be made: {message}", sent=False)
-        events = _READ if state == pq.PollingStatus.READING else _WRITE
+        events = READ if state == pq.PollingStatus.READING else WRITE
         await readiness.wait(connection.socket, events, until)
         state = connection.connect_poll()
 
