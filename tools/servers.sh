@@ -31,33 +31,49 @@ quietly() {
   install_package "$1"
 }
 
-# Valkey from where Debian keeps newer packages for an older release: fetched from the mirror that this machine uses
-# anyway, unpacked beside the virtual environment, and nothing of the system is changed.
+# Valkey as a package of Debian's for this release or, newer, beside it: fetched from the mirror that this machine uses
+# anyway and unpacked beside the virtual environment. Nothing of the system is changed, and nobody need be root.
 unpack_valkey() {
   have dpkg && [ -r /etc/os-release ] || return 1
-  suite=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
-  [ -n "$suite" ] || return 1
-  into=$PWD/$own
-  work=$(mktemp -d)
-  for file in /etc/apt/sources.list.d/*.sources; do  # the first paragraph: the archive, and not its security updates
-    [ ! -r "$file" ] || sed -E "/^\$/q; s/^Suites:.*/Suites: $suite-backports/" "$file" >"$work/list.sources"
-    if grep -q "^Suites: .*-backports" "$work/list.sources" 2>/dev/null; then break; fi
+  name=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
+  [ -n "$name" ] || return 1
+  for suite in "$name-backports" "$name"; do
+    work=$(mktemp -d)
+    chmod 755 "$work"
+    if write_list "$suite" "$work" && download_valkey "$work"; then
+      rm -rf "$work"
+      return 0
+    fi
+    rm -rf "$work"
   done
-  if [ ! -s "$work/list.sources" ]; then
-    grep -hE "^deb .* $suite " /etc/apt/sources.list 2>/dev/null | sed -E "s/ $suite / $suite-backports /" >"$work/list.list" || true
-    [ -s "$work/list.list" ] || return 1
-  fi
-  list=$(ls "$work"/list.*)
-  mkdir -p "$work/state/partial" "$into"
-  chmod 755 "$work"
-  apart="-o Dir::Etc::sourcelist=$list -o Dir::Etc::sourceparts=- -o Dir::State::lists=$work/state -o APT::Sandbox::User=root"
-  got=1
-  if (cd "$work" && apt-get $apart update -qq && apt-get $apart download -qq valkey-server valkey-tools) >/dev/null 2>&1; then
-    got=0
-    for package in "$work"/*.deb; do dpkg -x "$package" "$into" || got=1; done
-  fi
-  rm -rf "$work"
-  [ "$got" = 0 ] && "$own/usr/bin/valkey-server" --version >/dev/null 2>&1
+  return 1
+}
+
+# Where packages of this suite come from: the first archive that the machine's own list names, and not its security updates.
+write_list() {
+  for file in /etc/apt/sources.list.d/debian.sources /etc/apt/sources.list.d/ubuntu.sources; do
+    if [ -r "$file" ]; then
+      sed -E "/^\$/q; s/^Suites:.*/Suites: $1/" "$file" >"$2/list.sources"
+      return 0
+    fi
+  done
+  release=${1%-backports}
+  [ -r /etc/apt/sources.list ] || return 1
+  grep -E "^deb .* $release " /etc/apt/sources.list | sed -E "s/ $release / $1 /" >"$2/list.list"
+  [ -s "$2/list.list" ]
+}
+
+download_valkey() {
+  into=$PWD/$own
+  list=$(ls "$1"/list.*)
+  mkdir -p "$1/state/partial" "$into"
+  apart="-o Dir::Etc::sourcelist=$list -o Dir::Etc::sourceparts=- -o Dir::State::lists=$1/state -o APT::Sandbox::User=root"
+  (
+    cd "$1" &&
+      apt-get $apart update -qq &&
+      apt-get $apart download -qq valkey-server valkey-tools &&
+      for package in *.deb; do dpkg -x "$package" "$into"; done
+  ) >/dev/null 2>&1 && "$own/usr/bin/valkey-server" --version >/dev/null 2>&1
 }
 
 if ! have redis-server; then
@@ -65,13 +81,10 @@ if ! have redis-server; then
 fi
 have_postgres || quietly postgresql
 have openssl || quietly openssl
-if ! have valkey-server && [ ! -x "$own/usr/bin/valkey-server" ]; then
-  if have apt-get && [ -n "$(apt-cache policy valkey-server 2>/dev/null | grep -E 'Candidate: [0-9]')" ]; then
-    quietly valkey-server || true
-  elif have brew; then
-    echo "Valkey and Redis do not stand beside each other here: the tests run on Redis only"
-  else
-    unpack_valkey || true
+if ! have valkey-server && [ ! -x "$own/usr/bin/valkey-server" ] && [ ! -e "$own/none" ]; then
+  if ! unpack_valkey; then
+    mkdir -p "$own"
+    touch "$own/none"  # so that not every call asks again: `make clean` forgets it
+    echo "there is no Valkey server to be had here: the tests run on Redis only"
   fi
-  have valkey-server || [ -x "$own/usr/bin/valkey-server" ] || echo "no Valkey server to be had: the tests run on Redis only"
 fi
