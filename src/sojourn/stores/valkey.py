@@ -20,10 +20,10 @@ from urllib.parse import SplitResult
 from msgspec import Struct
 
 from ..config import SessionConfig
-from ..errors import DamagedRecord, StoreError
+from ..errors import DamagedRecord, OutcomeUnknown, StoreError
 from ..facts import created
 from ..policy import guard, is_over
-from ..record import Cap, Change, Committed, EndReason, Gone, Leased, Outcome, Record, Refused, Summary
+from ..record import Cap, Change, Committed, Conflict, EndReason, Gone, Leased, Outcome, Record, Refused, Summary
 from ..store import NO_CAP, Durability, Stats, World
 from . import valkey_async, valkey_blocking
 from .valkey_async import TaskLink
@@ -49,6 +49,8 @@ class _Joined(Struct):
     """What became of a write with which a session became a user's."""
 
     reply: Any
+    again: bool = False
+    """Whether it was sent more than once."""
     evicted: tuple[Change, ...] = ()
     """Who had to leave for it."""
     ended: tuple[Change, ...] = ()
@@ -128,7 +130,8 @@ class ValkeyStore:
         )  # fmt: skip
         joined = _Joined(None)
         if wanted.user_id is None or (wanted.user_id, wanted.authenticated_at) == (base.user_id, base.authenticated_at):
-            (joined.reply,) = await space.write(request)
+            replies = await space.write(request)
+            joined = _Joined(replies[0], replies.again)
         else:
             found = await self._join(wanted, request, now, cap if wanted.user_id != base.user_id else NO_CAP)
             if found is None:
@@ -141,6 +144,11 @@ class ValkeyStore:
         answer = guard(current, base, wanted, float(moment), fence)
         if answer is None:
             raise DamagedRecord(handle, "its head and its body disagree")
+        if joined.again and isinstance(answer, (Conflict, Leased)) and not answer.record.knows(base.version):
+            raise OutcomeUnknown(
+                "the reply to a commit did not come, and so many commits later it can't be known if it was made",
+                final=True,
+            )
         if isinstance(answer, Committed):
             await space.confirm(shard)  # an earlier attempt made it, and may not have waited for the replicas
         return answer
@@ -269,8 +277,8 @@ class ValkeyStore:
         space, users = self._space, self._users
         leaving: dict[str, float] = {}
         if cap.per_user is None:
-            entered, reply, standing = await space.write(users.enlist(record, now), request, users.settle(record))
-            entry = users.entry(*parts(record.handle, entered, 2))
+            replies = await space.write(users.enlist(record, now), request, users.settle(record))
+            entry = users.entry(*parts(record.handle, replies[0], 2))
         else:
             (entered,) = await space.ask(users.enlist(record, now))
             entry = users.entry(*parts(record.handle, entered, 2))
@@ -281,8 +289,9 @@ class ValkeyStore:
                 return None
             oldest = sorted(places, key=lambda handle: (places[handle], handle))
             leaving = {handle: places[handle] for handle in oldest[: max(excess, 0)]}
-            reply, standing = await space.write(request, users.settle(record))
-        joined = _Joined(reply)
+            replies = await space.write(request, users.settle(record))
+        *_, reply, standing = replies
+        joined = _Joined(reply, replies.again)
         if (reply[0] if isinstance(reply, list) else reply) == 1:
             if leaving:
                 await users.mark(record.user_id or "", leaving)

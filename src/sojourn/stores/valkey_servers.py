@@ -230,6 +230,13 @@ class Links:
             link.close()
 
 
+class Replies(list[Reply]):
+    """Replies, in the order of the requests."""
+
+    again = False
+    """Whether some of the requests were sent more than once, as a reply did not come."""
+
+
 class Servers:
     """Requests to where they belong, and replies back."""
 
@@ -241,11 +248,11 @@ class Servers:
         self._sleep = sleep
         self._load = [("SCRIPT", "LOAD", script.text) for script in scripts.values()]
 
-    async def ask(self, requests: Sequence[Request], until: float, *, apart: bool = False) -> list[Reply]:
+    async def ask(self, requests: Sequence[Request], until: float, *, apart: bool = False) -> Replies:
         """The replies, in order. An error that this module knows no answer to is returned as a reply. ``apart``: over
         connections of their own, as these requests will keep a connection waiting."""
-        replies: list[Reply] = []
-        pause, problem, unanswered = 0.0, "", False
+        replies = Replies()
+        pause, problem = 0.0, ""
         while True:
             rest = requests[len(replies) :] if replies else requests
             try:
@@ -255,7 +262,7 @@ class Servers:
             except NotSent as error:
                 problem = str(error)
             except NoReply as error:
-                problem, unanswered = str(error), True
+                problem, replies.again = str(error), True
                 if any(request.nature == "once" for request in rest):
                     raise OutcomeUnknown(f"{problem}: the write may have been made, or not", final=True) from error
             if len(replies) == len(requests):
@@ -267,7 +274,7 @@ class Servers:
                 pause = min(2 * pause or _FIRST_PAUSE, _LONGEST_PAUSE)
                 if left <= pause:
                     await self._sleep(max(left, 0.0))  # whoever sends this again knows then that no time is left
-                    if unanswered and any(request.nature != "reads" for request in rest):
+                    if replies.again and any(request.nature != "reads" for request in rest):
                         raise OutcomeUnknown(f"{problem}: the write may have been made, or not", final=True)
                     raise StoreUnavailable(f"{problem}: nothing was written")
                 await self._sleep(pause)

@@ -32,7 +32,7 @@ from ..record import Record
 from .statements import read_scripts
 from .valkey_blob import unseal
 from .valkey_link import Reply, ReplyError
-from .valkey_servers import SLOTS, Nature, Request, Servers, slot_of
+from .valkey_servers import SLOTS, Nature, Replies, Request, Servers, slot_of
 
 __all__ = ["SCRIPTS", "Shard", "Space", "parts", "plain", "read"]
 
@@ -119,15 +119,15 @@ class Space:
         """The request that runs a script."""
         return Request(("EVALSHA", SCRIPTS[name].digest, len(keys), *keys, *values), slot, nature)
 
-    async def ask(self, *requests: Request) -> list[Reply]:
+    async def ask(self, *requests: Request) -> Replies:
         """The replies, within the deadline."""
         if self._closed:
             raise StoreUnavailable("the store was closed")
         if not requests:
-            return []
+            return Replies()
         return await self._servers.ask(requests, time.monotonic() + self._deadline)
 
-    async def write(self, *requests: Request) -> list[Reply]:
+    async def write(self, *requests: Request) -> Replies:
         """As `ask`, and acknowledged by so many replicas as the store promises."""
         if not self._replicas:
             return await self.ask(*requests)
