@@ -84,7 +84,7 @@ have openssl || quietly openssl
 if ! have valkey-server && [ ! -x "$own/usr/bin/valkey-server" ] && [ ! -e "$own/none" ]; then
   if ! unpack_valkey; then
     mkdir -p "$own"
-    touch "$own/none"  # so that not every call asks again: `make clean` forgets it
+    : >"$own/none"  # so that not every call asks again: `make clean` forgets it
     echo "there is no Valkey server to be had here: the tests run on Redis only"
   fi
 fi
