@@ -3,9 +3,12 @@ the order of facts, how its statements reach their rows, its schema and its URL.
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
+from urllib.parse import quote
 
 import psycopg
 import pytest
@@ -465,3 +468,40 @@ def test_what_the_url_does_not_take(query: str) -> None:
     """What a URL says and cannot mean is refused at start."""
     with pytest.raises(ConfigurationError):
         open_store(f"postgresql://localhost/db?{query}")
+
+
+def test_a_url_without_a_host(database: Database) -> None:
+    """A server is found by the folder of its socket, as libpq has it; and what is in the URL for libpq reaches it as it
+    was written."""
+    server = database.server
+    url = f"postgresql://sojourn@/{database.name}?host={quote(str(server.folder))}&port={server.port}&schema=own"
+    store = open_store(f"{url}&application_name=my%20site%2B1")
+    run(store.load("x"))
+    assert database.ask("SELECT count(*) FROM own.session") == [(0,)]
+    names = [name for (name,) in database.ask("SELECT application_name FROM pg_stat_activity")]
+    assert "my site+1" in names
+    run(store.close())
+
+
+def test_tables_that_cannot_be_made_in_time(database: Database) -> None:
+    """Somebody else is making the tables and does not come to an end: a write that was never sent is said not to have
+    been made."""
+    with psycopg.connect(database.url()) as other:
+        other.execute("SELECT pg_advisory_xact_lock(%s)", (postgres_schema.lock_number("sojourn"),))
+        store = open_store(database.url(deadline=0.5))
+        with pytest.raises(StoreUnavailable):
+            run(store.create(new_record(), NOW))
+    assert run(store.load("x")) is None
+    run(store.close())
+
+
+def test_without_the_driver() -> None:
+    """Where psycopg is not installed, opening says which extra is missing."""
+    program = (
+        "import sys; sys.modules['psycopg'] = None\n"
+        "import sojourn\n"
+        "try: sojourn.open_store('postgresql://localhost/db')\n"
+        "except sojourn.MissingExtra as error: print(error)"
+    )
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert "sojourn[postgres]" in told

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any, Final, Literal, TypeAlias, cast
-from urllib.parse import SplitResult, parse_qsl, urlencode
+from urllib.parse import SplitResult, parse_qsl, quote, urlencode
 
 from ..config import SessionConfig, seconds
 from ..errors import ConfigurationError, DamagedRecord, StoreUnavailable
@@ -350,7 +350,7 @@ def open_url(url: SplitResult, options: dict[str, str], config: SessionConfig, w
     """``postgresql://user:password@host:port/database``, as libpq has it. Options of ours: ``schema``, ``durability``
     (power, replicated or process), ``clock`` (server or caller), ``deadline`` in seconds and ``pool``; what else there
     is goes to libpq (``sslmode=verify-full``)."""
-    theirs = urlencode([(name, value) for name, value in parse_qsl(url.query) if name not in _OPTIONS])
+    theirs = [(name, value) for name, value in parse_qsl(url.query) if name not in _OPTIONS]
     try:
         deadline = seconds(float(options.get("deadline", config.deadline)), "deadline")
         pool = int(options.get("pool", "10"))
@@ -359,7 +359,7 @@ def open_url(url: SplitResult, options: dict[str, str], config: SessionConfig, w
             f"deadline is a number of seconds, and pool a number of connections: {error}"
         ) from error
     return PostgresStore(
-        url._replace(scheme="postgresql", query=theirs).geturl(),
+        f"postgresql://{url.netloc}{url.path}?{urlencode(theirs, quote_via=quote)}",
         schema=options.get("schema", "sojourn"),
         durability=cast(Durability, options.get("durability", "power")),
         clock=cast(WhoseClock, options.get("clock", "server")),

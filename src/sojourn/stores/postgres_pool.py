@@ -167,10 +167,12 @@ class Pool:
         try:
             wire = await connect(self._parameters, self._readiness, until)
             await self._prepare(wire, until)
-        except BaseException:
+        except BaseException as error:
             if wire is not None:
                 wire.close()
             self._vacate()
+            if isinstance(error, Failed):  # whatever was sent, it was not what the caller asks for
+                raise Failed(str(error), sent=False, lost=error.lost) from error
             raise
         return wire
 
