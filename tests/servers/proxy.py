@@ -163,7 +163,7 @@ class Proxy:
     async def _listen(self) -> None:
         self._open.set()
         if self._server is None:
-            self._server = await asyncio.start_server(self._serve, LOOPBACK, self.port, backlog=512)
+            self._server = await asyncio.start_server(self._accept, LOOPBACK, self.port, backlog=512)
 
     async def _hold(self) -> None:
         self._open.clear()
@@ -185,21 +185,26 @@ class Proxy:
 
     async def _finish(self) -> None:
         await self._refuse()
+        await asyncio.sleep(0)  # for those that were accepted just now
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.sleep(0)  # for what is closed to be closed
 
-    async def _serve(self, reader: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
+    def _accept(self, reader: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
         self.accepted += 1
-        task = asyncio.current_task()
-        assert task is not None
+        task = asyncio.get_running_loop().create_task(self._serve(reader, client))
         self._tasks.add(task)
-        try:
-            with suppress(OSError, asyncio.CancelledError):  # a server that is down, or the end of the test
-                await self._join(reader, client)
-        finally:
+
+        def end(_: object) -> None:
             client.transport.abort()
             self._tasks.discard(task)
+
+        task.add_done_callback(end)
+
+    async def _serve(self, reader: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
+        with suppress(OSError, asyncio.CancelledError):  # a server that is down, or the end of the test
+            await self._join(reader, client)
 
     async def _join(self, reader: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
         back, server = await asyncio.open_connection(LOOPBACK, self.target)
