@@ -21,7 +21,7 @@ from places import Opened, at_once
 from writing import add_one
 
 import worlds
-from servers.postgres import Database, PostgreSQL, fresh, shared
+from servers.postgres import Database, PostgreSQL, Standby, fresh, shared
 from servers.process import LOOPBACK
 from servers.proxy import Proxy, through
 from sojourn import OutcomeUnknown, SessionConfig, SojournError, StoreError, StoreUnavailable, open_store
@@ -476,6 +476,59 @@ async def test_killed_under_load(world: worlds.World, opened: Opened) -> None:
         await sessions.close()
     finally:
         server.close()
+
+
+async def test_the_primary_is_lost(world: worlds.World, opened: Opened) -> None:
+    """At the level "replicated" the primary is killed under load and its standby takes over: every update that was
+    acknowledged is there, and the same manager, who knows both addresses, reads it there. It writes there as soon as
+    that server has a standby of its own, and not before."""
+    with PostgreSQL(fsync="on") as primary, Standby(primary) as standby:
+        hosts = f"{LOOPBACK}:{primary.port},{LOOPBACK}:{standby.port}"
+        url = f"postgresql://sojourn@{hosts}/postgres?target_session_attrs=read-write&durability=replicated"
+        sessions = opened(url, config=SessionConfig(deadline=0.5))
+        ids = [await sessions.create_session(data={"log": []}) for _ in range(4)]
+        over = threading.Event()
+
+        def fail_over() -> None:
+            over.wait(1)
+            primary.kill()
+            standby.promote()
+            over.wait(1)
+            over.set()
+
+        async def write(number: int) -> tuple[list[int], set[int]]:
+            sure: list[int] = []
+            unsure: set[int] = set()
+            turn = 0
+            while not over.is_set():
+                turn += 1
+                try:
+                    async with sessions.session(ids[number]) as session:
+                        session["log"].append(turn)
+                    sure.append(turn)
+                except OutcomeUnknown:
+                    unsure.add(turn)
+                except SojournError:
+                    await world.pause()
+            return sure, unsure
+
+        failing_over = threading.Thread(target=fail_over)
+        failing_over.start()
+        try:
+            results = await at_once(world, 4, write)
+        finally:
+            over.set()
+            failing_over.join()
+        for session_id, (sure, unsure) in zip(ids, results, strict=True):
+            log = (await sessions.get_session(session_id))["log"]
+            assert log == sorted(set(log))
+            assert set(sure) <= set(log) <= set(sure) | unsure
+            assert len(sure) > 20
+        with pytest.raises(StoreUnavailable, match="synchronous_standby_names"):
+            await sessions.update(ids[0], "visits", add_one)
+        with Standby(standby):
+            assert await sessions.update(ids[0], "visits", add_one) == 1
+        await sessions.close()
 
 
 def test_the_shared_server_is_still_there() -> None:

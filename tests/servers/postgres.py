@@ -15,12 +15,13 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from itertools import count
 from pathlib import Path
+from typing import Self
 
 import psycopg
 
 from .process import LOOPBACK, Process, until
 
-__all__ = ["Database", "PostgreSQL", "shared"]
+__all__ = ["Database", "PostgreSQL", "Standby", "fresh", "shared"]
 
 _numbers = count(1)
 
@@ -137,6 +138,46 @@ class PostgreSQL(Process):
             [
                 *self._as_user(), str(_programs() / "initdb"), "-D", str(self.data), "-U", "sojourn", "-A", "trust",
                 "-E", "UTF8", "--locale=C", "--no-sync",
+            ],
+            check=True,
+            capture_output=True,
+            cwd=self.folder,
+        )  # fmt: skip
+
+
+class Standby(PostgreSQL):
+    """A server that follows another one, which waits for it in each commit that asks for that."""
+
+    def __init__(self, primary: PostgreSQL) -> None:
+        super().__init__(fsync="on")
+        self.primary = primary
+
+    def start(self, *, wait: bool = True) -> Self:
+        super().start(wait=wait)
+        until(lambda: self.primary.ask("SELECT 1 FROM pg_stat_replication WHERE state = 'streaming'"), "replication")
+        self.primary.ask("ALTER SYSTEM SET synchronous_standby_names = '*'")
+        self.primary.ask("SELECT pg_reload_conf()")
+        until(
+            lambda: self.primary.ask("SELECT 1 FROM pg_stat_replication WHERE sync_state = 'sync'"),
+            "a synchronous standby",
+        )
+        return self
+
+    def promote(self) -> None:
+        """The other one is lost: this one takes its place."""
+        self.ask("SELECT pg_promote()")
+        self.ask("ALTER SYSTEM SET synchronous_standby_names = ''")
+        self.ask("SELECT pg_reload_conf()")
+
+    def _lay_out(self) -> None:
+        user = _user()
+        if user is not None:
+            os.chown(self.folder, user.pw_uid, user.pw_gid)
+        source = f"host={LOOPBACK} port={self.primary.port} user=sojourn"
+        subprocess.run(
+            [
+                *self._as_user(), str(_programs() / "pg_basebackup"), "-D", str(self.data), "-R", "-c", "fast",
+                "--no-sync", "-d", source,
             ],
             check=True,
             capture_output=True,

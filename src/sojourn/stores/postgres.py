@@ -18,7 +18,7 @@ from typing import Any, Final, Literal, TypeAlias, cast
 from urllib.parse import SplitResult, parse_qsl, quote, urlencode
 
 from ..config import SessionConfig, seconds
-from ..errors import ConfigurationError, DamagedRecord, StoreUnavailable
+from ..errors import ConfigurationError, DamagedRecord
 from ..facts import created
 from ..policy import guard, lease_refusal
 from ..record import Cap, Change, Committed, EndReason, Gone, Leased, Outcome, Record, Refused, Summary
@@ -87,7 +87,7 @@ class PostgresStore:
         """Make a new connection ready for use."""
         found = await ensure(wire, self._schema, self._settings, self._upgrades, until)
         if self.durability == "replicated" and not found.standbys:
-            raise StoreUnavailable(
+            wire.unfit = (
                 "durability=replicated needs a synchronous standby, and synchronous_standby_names of the server is "
                 "empty: nothing was written. Set it, or choose durability=power"
             )

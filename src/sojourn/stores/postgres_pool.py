@@ -90,6 +90,8 @@ class Pool:
             try:
                 wire = await self._take(until)
                 try:
+                    if writing:
+                        _check_fit(wire)
                     found = await wire.run(steps, until)
                     if wire.warned and self._replicated:
                         raise Failed("the server did not wait for its standby", sent=True)
@@ -109,6 +111,7 @@ class Pool:
         try:
             wire = await self._take(until)
             try:
+                _check_fit(wire)
                 yield lambda *steps: wire.run(steps, until)
                 if not wire.idle():
                     await wire.execute("ROLLBACK", until)
@@ -245,6 +248,13 @@ class Pool:
         if error.state in _DAMAGED:
             return StoreDamaged(f"PostgreSQL reports damage ({error}): restore the database from a backup")
         return StoreUnavailable(f"{error}: nothing was written. {_REMEDIES.get(error.state, _REMEDY)}")
+
+
+def _check_fit(wire: Wire) -> None:
+    """`StoreUnavailable` if nothing is to be written through a connection; the next one may be better."""
+    if wire.unfit:
+        wire.outdated = True
+        raise StoreUnavailable(wire.unfit)
 
 
 _DAMAGED: Final = ("XX001", "XX002")

@@ -72,6 +72,8 @@ class Wire:
         """Whether it is not to be used again."""
         self.outdated = False
         """Whether what was prepared on it is not, or no longer, there."""
+        self.unfit = ""
+        """Why nothing is to be written through it; "": it may."""
         self.warned = False
         """Whether the server warned of something in the last run."""
 
