@@ -14,7 +14,7 @@ from sojourn import AsyncSessionManager, ConfigurationError, MissingExtra, Sessi
 from sojourn.blocking import run
 from sojourn.record import Cap, Committed, Gone
 from sojourn.stores.valkey import ValkeyStore
-from sojourn.stores.valkey_servers import slot_of
+from sojourn.stores.valkey_servers import Replies, slot_of
 from sojourn.testing import NOW, new_record, successor
 from worlds import World
 
@@ -268,7 +268,7 @@ def test_a_creation_that_the_end_of_all_overtakes_ends_itself(place: tuple[str, 
         if len(arguments) == 3:
             (entered,) = await ask(arguments[0])
             assert await store.end_matching(NOW, user_id="ada") == ()
-            return [entered, *await ask(*arguments[1:])]
+            return Replies([entered, *await ask(*arguments[1:])])
         return await ask(*arguments, **settings)
 
     ask, space.ask = space.ask, end_all_meanwhile

@@ -125,8 +125,7 @@ class ValkeyStore:
             keys = (*keys, shard.due, shard.bucket(second))
         request = space.script(
             "commit", shard.slot, keys, space.clock(now), base.version, base.generation, fence, seal(wanted),
-            repr(wanted.accessed_at), repr(wanted.leased_until), wanted.fence, ROOM, second, HISTORY,
-            *map(pack_fact, facts),
+            *_head(wanted), ROOM, second, HISTORY, *map(pack_fact, facts),
         )  # fmt: skip
         joined = _Joined(None)
         if wanted.user_id is None or (wanted.user_id, wanted.authenticated_at) == (base.user_id, base.authenticated_at):
@@ -267,8 +266,7 @@ class ValkeyStore:
         """The request that adds a record."""
         space, second = self._space, second_of(record.expires_at, now)
         keys = (shard.record(record.handle), shard.epoch, shard.log, shard.count, shard.due, shard.bucket(second))
-        head = (repr(record.accessed_at), repr(record.leased_until), record.fence)
-        values = (space.clock(now), seal(record), *head, ROOM, second, space.name, HISTORY, pack_fact(fact))
+        values = (space.clock(now), seal(record), *_head(record), ROOM, second, space.name, HISTORY, pack_fact(fact))
         return space.script("create", shard.slot, keys, *values)
 
     async def _join(self, record: Record, request: Request, now: float, cap: Cap) -> _Joined | None:
@@ -356,6 +354,12 @@ class ValkeyStore:
         if excess > 0:
             told += await self._end(await self._deadlines.least_used(excess, now, handle), "evicted", now)
         return told
+
+
+def _head(record: Record) -> tuple[str, str, int, str, str]:
+    """What a script is told of a record's head."""
+    idle_for, ends_at = repr(record.idle_for), repr(record.ends_at)
+    return repr(record.accessed_at), repr(record.leased_until), record.fence, idle_for, ends_at
 
 
 def open_url(url: SplitResult, options: dict[str, str], config: SessionConfig, world: World) -> ValkeyStore:

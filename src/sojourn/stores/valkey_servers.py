@@ -19,7 +19,7 @@ from ..errors import OutcomeUnknown, StoreUnavailable
 from .statements import Script
 from .valkey_link import Address, Link, NoReply, NotSent, Reply, ReplyError, TooLate
 
-__all__ = ["Cluster", "Links", "Nature", "One", "Request", "Sentinels", "Servers", "Topology", "slot_of"]
+__all__ = ["Cluster", "Links", "Nature", "One", "Replies", "Request", "Sentinels", "Servers", "Topology", "slot_of"]
 
 SLOTS: Final = 16384
 

@@ -1,8 +1,9 @@
 -- Replace a record if the one that is there is alive, of the version and generation that were loaded, and not leased
 -- by another.
 -- KEYS: record, epoch, log, and, where the deadline comes nearer: due, bucket
--- ARGV: now, base version, base generation, fence held, blob, accessed, leased, fence, room, second, history, fact ...
--- Answers 1; 0 if there is no record; or, if it may not pass, the record as it is, for the caller to say why.
+-- ARGV: now, base version, base generation, fence held, blob, accessed, leased, fence, idle_for, ends, room, second,
+--       history, fact ...
+-- Answers 1; or, if it may not pass, the record as it is, for the caller to say why, the epoch, and the time.
 local now = clock(ARGV[1])
 local head = read_head(KEYS[1])
 local held = tonumber(ARGV[4])
@@ -12,23 +13,24 @@ if not (free and head.version == ARGV[2] and head.generation == tonumber(ARGV[3]
   local epoch = redis.call('GET', KEYS[2])
   return {redis.call('GET', KEYS[1]), epoch, string.format('%.17g', now)}
 end
-local accessed = tonumber(ARGV[6])
-if ARGV[1] == '' and accessed > now then
-  accessed = now -- a machine whose clock is ahead
+local said = {accessed = tonumber(ARGV[6]), leased = tonumber(ARGV[7]), fence = tonumber(ARGV[8])}
+local after = {
+  accessed = said.accessed, leased = said.leased, fence = said.fence, epoch = head.epoch,
+  idle_for = tonumber(ARGV[9]), ends = tonumber(ARGV[10]),
+}
+if ARGV[1] == '' and after.accessed > now then
+  after.accessed = now -- a machine whose clock is ahead
 end
-local leased, fence = tonumber(ARGV[7]), tonumber(ARGV[8])
-if fence < head.fence then
-  leased, fence = head.leased, head.fence -- the commit was made before the lease was taken
+after.accessed = math.max(after.accessed, head.accessed)
+if said.fence < head.fence then
+  after.leased, after.fence = head.leased, head.fence -- the commit was made before the lease was taken
 end
-redis.call('SET', KEYS[1], ARGV[5])
-write_head(KEYS[1], math.max(head.accessed, accessed), leased, fence, head.epoch)
-local after = read_head(KEYS[1])
-keep_until(KEYS[1], deadline_of(after), tonumber(ARGV[9]), now)
+put(KEYS[1], ARGV[5], said, after, tonumber(ARGV[11]), now)
 if KEYS[4] then
   redis.call('RPUSH', KEYS[5], string.match(KEYS[1], '[^:]*$'))
-  redis.call('ZADD', KEYS[4], ARGV[10], ARGV[10])
+  redis.call('ZADD', KEYS[4], ARGV[12], ARGV[12])
 end
-for at = 12, #ARGV do
-  note(KEYS[3], ARGV[11], ARGV[at])
+for at = 14, #ARGV do
+  note(KEYS[3], ARGV[13], ARGV[at])
 end
 return 1

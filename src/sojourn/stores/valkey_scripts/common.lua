@@ -58,13 +58,32 @@ local function is_alive(head, epoch, now)
   return head ~= nil and head.epoch == epoch and now < deadline_of(head)
 end
 
--- The server's own expiry collects what no cleaner came to collect, long after the session was over.
-local function keep_until(key, deadline, room, now)
+-- Milliseconds after which the server's own expiry collects what no cleaner came to collect, long after the session was
+-- over; nil: never.
+local function time_to_keep(deadline, room, now)
   local left = math.max(deadline - now, 0) + room
-  if left < 1e9 then
-    redis.call('PEXPIRE', key, string.format('%.0f', left * 1000))
+  return left < 1e9 and string.format('%.0f', left * 1000) or nil
+end
+
+local function keep(key, deadline, room, now)
+  local milliseconds = time_to_keep(deadline, room, now)
+  if milliseconds then
+    redis.call('PEXPIRE', key, milliseconds)
   else
     redis.call('PERSIST', key)
+  end
+end
+
+-- Store a record whose blob says so much of its head; what is otherwise is written over it.
+local function put(key, blob, said, head, room, now)
+  local milliseconds = time_to_keep(deadline_of(head), room, now)
+  if milliseconds then
+    redis.call('SET', key, blob, 'PX', milliseconds)
+  else
+    redis.call('SET', key, blob)
+  end
+  if head.epoch ~= 0 or head.accessed ~= said.accessed or head.leased ~= said.leased or head.fence ~= said.fence then
+    write_head(key, head.accessed, head.leased, head.fence, head.epoch)
   end
 end
 

@@ -17,6 +17,6 @@ end
 if accessed > head.accessed then
   head.accessed = accessed
   write_head(KEYS[1], head.accessed, head.leased, head.fence, head.epoch)
-  keep_until(KEYS[1], deadline_of(head), tonumber(ARGV[4]), now)
+  keep(KEYS[1], deadline_of(head), tonumber(ARGV[4]), now)
 end
 return 1
