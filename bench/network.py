@@ -11,6 +11,9 @@ from .payloads import Payload
 from .report import microseconds, times
 from .timing import Driver, Samples, calls_for
 
+SESSIONS = 16
+"""That one caller goes round."""
+
 Cells = dict[str, Samples]
 """By payload."""
 
@@ -25,19 +28,16 @@ class Effort:
 
 
 class World:
-    """One contender with its sessions. Many tasks have a session each: nobody waits for another's."""
+    """One contender with its sessions: one for each task, so that nobody waits for another's, or a few."""
 
     def __init__(self, driver: Driver, contender: Contender, payload: Payload, *, tasks: int = 1) -> None:
         self._driver = driver
         self._payload = payload
         self._tasks = tasks
-        self._sessions = max(tasks, payload.population)
-        self._calls = self._sessions
+        self._calls = self._sessions = max(tasks, SESSIONS)
         self._done = 0
         self.contender = contender
         self._ids = driver.each(contender, "create", [(payload.build(n),) for n in range(self._sessions)])
-        self._sessions -= self._sessions % tasks
-        del self._ids[self._sessions :]
 
     def warm(self, seconds: float) -> None:
         """Make a change everywhere, check that it is there, and set how many calls fill the time."""

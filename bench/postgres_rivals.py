@@ -5,8 +5,8 @@ The floors run the statements with which Sojourn loads and commits, prepared, in
 reads the row and writes a body of the same size that was ready; *whole session* decodes the body, changes it and
 encodes it, as one would write it. They know the version from before, hash no secret, and check nothing.
 
-Django   `django.contrib.sessions.backends.db`: load, and save, which is a transaction of its own. The connection is
-         kept, as with CONN_MAX_AGE=None; by default Django opens one for each request.
+Django   `django.contrib.sessions.backends.db`: load, and save, which is a transaction of its own. By default Django
+         opens a connection for each request; it is kept with CONN_MAX_AGE=None. Both are measured.
 """
 
 from __future__ import annotations
@@ -136,16 +136,14 @@ class WholeSession(Statements):
 class DjangoDb(peers.Django):
     """Django's database sessions."""
 
-    name = "Django db sessions"
+    name = "Django db, connection kept"
     backend = SessionStore
     lacks = _LACKS
 
     def __init__(self, payload: Payload, server: PostgreSQL, level: str) -> None:
         super().__init__(payload, "change")
-        _connect_django(server)
+        _connect_django(server, level)
         connection = connections["default"]
-        with connection.cursor() as cursor:
-            cursor.execute(f"SET synchronous_commit = {SYNCHRONOUS[level]}")
         if DjangoSession._meta.db_table not in connection.introspection.table_names():
             with connection.schema_editor() as editor:
                 editor.create_model(DjangoSession)
@@ -154,7 +152,17 @@ class DjangoDb(peers.Django):
         connections["default"].close()
 
 
-def _connect_django(server: PostgreSQL) -> None:
+class DjangoDefault(DjangoDb):
+    """The same as Django is by default: a request ends with its connection."""
+
+    name = "Django db, as by default"
+
+    def change(self, sid: str, value: Any) -> None:
+        super().change(sid, value)
+        connections["default"].close()
+
+
+def _connect_django(server: PostgreSQL, level: str) -> None:
     """Django's one database is that of the server."""
     parameters = psycopg.conninfo.conninfo_to_dict(server.url())
     found = {
@@ -164,6 +172,7 @@ def _connect_django(server: PostgreSQL) -> None:
         "USER": parameters["user"],
         "NAME": parameters["dbname"],
         "CONN_MAX_AGE": None,
+        "OPTIONS": {"options": f"-c synchronous_commit={SYNCHRONOUS[level]}"},
     }
     connections.settings = connections.configure_settings({"default": found})
     if hasattr(connections._connections, "default"):  # of an earlier world
@@ -179,4 +188,4 @@ class Sojourn(ours.Sojourn):
         super().__init__(payload, "change", server.url(durability=level, schema="sojourn"))
 
 
-CONTENDERS: tuple[Any, ...] = (Statements, WholeSession, DjangoDb, Sojourn)
+CONTENDERS: tuple[Any, ...] = (Statements, WholeSession, DjangoDb, DjangoDefault, Sojourn)

@@ -7,8 +7,9 @@ multiplexed" is what is left if all tasks share one connection with a queue and 
 reconnection, and a task that is cancelled breaks it.
 
 starsessions   `SessionHandler` over `RedisStore`, as in memory.
-Flask-Session  `RedisSessionInterface`: what its `open_session` and `save_session` do with the store and its serializer,
-               less the cookie and the response.
+Flask-Session  `RedisSessionInterface`. *Store alone*: what its `open_session` and `save_session` do with the store and
+               its serializer. *Open + save*: those two, as Flask calls them, with a request that carries the cookie
+               and a response that was ready.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from flask import Flask
 from flask_session.redis import RedisSessionInterface
 from flask_session.redis.redis import RedisSession
 from starsessions.stores.redis import RedisStore
+from werkzeug.test import create_environ
 
 from . import ours, peers
 from .contender import IDLE_TIMEOUT, Contender
@@ -85,12 +87,13 @@ class RedisPy(_Network):
 class FlaskSession(_Network):
     """Flask-Session."""
 
-    name = "Flask-Session Redis"
+    name = "Flask-Session, store alone"
 
     def __init__(self, payload: Payload, operation: str, url: str) -> None:
         super().__init__(payload, operation, url)
         self._client = redis.Redis.from_url(url)
-        self._interface = RedisSessionInterface(Flask("bench"), self._client)
+        self._app = Flask("bench")
+        self._interface = RedisSessionInterface(self._app, self._client)
         self._lifetime = timedelta(seconds=IDLE_TIMEOUT)
 
     def load(self, sid: str) -> Any:
@@ -117,6 +120,37 @@ class FlaskSession(_Network):
 
     def close(self) -> None:
         self._client.close()
+
+
+class FlaskSessionWhole(FlaskSession):
+    """Flask-Session, as Flask calls it."""
+
+    name = "Flask-Session, open + save"
+
+    def __init__(self, payload: Payload, operation: str, url: str) -> None:
+        super().__init__(payload, operation, url)
+        self._cookie = self._app.config["SESSION_COOKIE_NAME"] + "="
+        self._environ = create_environ()
+        self._response = self._app.response_class()
+
+    def load(self, sid: str) -> Any:
+        self._environ["HTTP_COOKIE"] = self._cookie + sid
+        return self._interface.open_session(self._app, self._app.request_class(self._environ))
+
+    def read(self, sid: str) -> Any:
+        session = self.load(sid)
+        value = session[self.read_key]
+        self._finish(session)  # which saves it, changed or not
+        return value
+
+    def change(self, sid: str, value: Any) -> None:
+        session = self.load(sid)
+        session[self.change_key] = value
+        self._finish(session)
+
+    def _finish(self, session: Any) -> None:
+        self._response.headers.clear()
+        self._interface.save_session(self._app, session, self._response)
 
 
 class _AsyncGetSet(_Network):
@@ -270,7 +304,7 @@ class StarsessionsRedis(peers.Starsessions):
 
 HAS_GLIDE = find_spec("glide") is not None
 
-BLOCKING: tuple[Any, ...] = (RedisPy, FlaskSession, ours.Sojourn)
+BLOCKING: tuple[Any, ...] = (RedisPy, FlaskSession, FlaskSessionWhole, ours.Sojourn)
 ASYNC: tuple[Any, ...] = (
     RedisAsyncio,
     *((Glide,) if HAS_GLIDE else ()),
