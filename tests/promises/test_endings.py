@@ -6,6 +6,7 @@ that the session is gone, who only read is served, and nothing of it is ever the
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from random import Random
 from typing import Any
@@ -14,7 +15,7 @@ import pytest
 from places import Meeting, Place, at_once
 from writing import add_one
 
-from sojourn import Handle, SessionConfig, SessionGone
+from sojourn import Handle, SessionConfig, SessionGone, SessionNotFound
 from sojourn.testing import Clock
 from worlds import Sessions
 
@@ -274,6 +275,51 @@ async def test_a_true_race_has_one_end(place: Place) -> None:
         await at_once(place.world, 6, caller, expected=SessionGone)
         assert not await managers[1].is_session_active(session_id)
         assert (await managers[1].stats()).sessions == 0
+
+
+@pytest.mark.parametrize("whose", ["of a user", "of all"])
+async def test_sessions_that_begin_while_all_end(place: Place, whose: str) -> None:
+    """8 callers create sessions of one user, or sign visitors in, while another ends all of them, again and again: what
+    was there before an end was asked for is dead after it, what began after the last one lives, and in between each
+    session lives and is listed, or does neither."""
+    managers = [place.sessions(config=SessionConfig(deadline=10)) for _ in range(3)]
+    begun: list[tuple[float, float, str]] = []
+    ended: list[tuple[float, float]] = []
+    going = [True]
+
+    async def caller(number: int) -> None:
+        sessions = managers[number % 3]
+        if number == 8:
+            for _ in range(6):
+                await place.pause(0.03)
+                asked = time.monotonic()
+                await (sessions.end_user_sessions("ada") if whose == "of a user" else sessions.end_sessions())
+                ended.append((asked, time.monotonic()))
+            await place.pause(0.03)
+            going.clear()
+        while going:
+            await place.pause(0.001)
+            asked = time.monotonic()
+            if number % 2:
+                session_id = await sessions.create_session("ada")
+            else:
+                try:
+                    session_id = await sessions.login(await sessions.create_session(), "ada")
+                except (SessionNotFound, SessionGone):
+                    continue  # it ended before its visitor had signed in
+            begun.append((asked, time.monotonic(), session_id))
+
+    await at_once(place.world, 9, caller)
+    living = {summary.handle for summary in await managers[0].list_sessions("ada")}
+    assert {summary.handle for summary in await managers[0].list_sessions()} >= living
+    alive = 0
+    for asked, told, session_id in begun:
+        active = await managers[1].is_session_active(session_id)
+        assert active == (session_id.partition(".")[0] in living)
+        assert not (active and any(told < end for end, _ in ended)), "it was there before an end, and outlived it"
+        assert active or any(asked <= over for _, over in ended), "it began after the last end, and is dead"
+        alive += active
+    assert 0 < alive < len(begun)
 
 
 async def test_a_reader_that_is_late_does_not_prolong_a_session_that_expired(place: Place) -> None:
