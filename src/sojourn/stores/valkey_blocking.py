@@ -64,24 +64,25 @@ class _Connection:
         self._allow(until - time.monotonic())
         connection, reader, buffer = self._socket, self._reader, self._buffer
         replies: list[Reply] = []
+        missing = len(requests)
         try:
-            connection.sendall(pack(requests[0]) if len(requests) == 1 else b"".join(map(pack, requests)))
-            while len(replies) < len(requests):
-                reply = reader.gets()
-                if reply is ...:
+            connection.sendall(pack(requests[0]) if missing == 1 else b"".join(map(pack, requests)))
+            while missing > 0:
+                received = connection.recv_into(buffer)
+                if not received:
+                    raise ConnectionError("the server closed the connection")
+                reader.feed(buffer, 0, received)  # type: ignore[arg-type]  # it takes any buffer
+                while (reply := reader.gets()) is not ...:
+                    replies.append(reply)
+                    missing -= 1
+                self.used_at = time.monotonic()
+                if missing > 0:
                     if self.used_at >= until:
                         raise TimeoutError("the time was up")
-                    received = connection.recv_into(buffer)
-                    if not received:
-                        raise ConnectionError("the server closed the connection")
-                    reader.feed(buffer, 0, received)  # type: ignore[arg-type]  # it takes any buffer
-                    self.used_at = time.monotonic()
                     self._allow(until - self.used_at)
-                else:
-                    replies.append(reply)
         except BlockingIOError as error:
             raise TimeoutError("the server did not answer in time") from error
-        if reader.has_data():
+        if missing < 0 or reader.has_data():
             raise ProtocolError("the server answered more than it was asked")
         return replies
 
