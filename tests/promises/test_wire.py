@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -12,9 +14,10 @@ from places import Opened, at_once
 from writing import add_one
 
 import worlds
+from servers.process import until
 from servers.proxy import Proxy, through
-from servers.valkey import Valkey, fresh_prefix
-from sojourn import DamagedRecord, Handle, OutcomeUnknown, SessionConfig, SessionNotFound
+from servers.valkey import Certificate, Valkey, fresh_prefix
+from sojourn import DamagedRecord, Handle, OutcomeUnknown, SessionConfig, SessionNotFound, StoreUnavailable
 from sojourn.record import Record, replace
 from worlds import Sessions
 
@@ -199,6 +202,44 @@ async def test_twenty_writers_whose_connections_are_cut(wire: Wire, opened: Open
     assert set(done) <= set(items) <= {*done, *unknown}
     assert wire.proxy.cuts > 20
     assert len(done) > 150
+
+
+async def test_connections_that_are_cut_under_tls(
+    world: worlds.World, opened: Opened, certificate: Certificate
+) -> None:
+    """The same under TLS, with the cut anywhere, in the midst of a handshake, too: 10 writers count exactly."""
+    with Valkey(tls=certificate, user="ann", password="a/p b") as server, Proxy(server.port) as proxy:
+        url = through(server.url(), proxy)
+        sessions = opened(url, config=PATIENT)
+        session_id = await sessions.create_session(data={"visits": 0})
+        proxy.drip()
+        assert await sessions.get_session(session_id) == {"visits": 0}
+        proxy.pass_on()
+        returned: list[int] = []
+        for turn in range(20):
+            if turn % 2:
+                proxy.cut_reply(turn * 7, times=turn % 3 + 1)
+            else:
+                proxy.cut_request(times=turn % 3 + 1)
+            returned += await at_once(world, 10, lambda number: sessions.update(session_id, "visits", add_one))
+        assert proxy.cuts > 20
+        assert sorted(returned) == list(range(1, 201))
+
+
+@pytest.mark.parametrize("whom", ["nobody knows", "is another"])
+async def test_a_server_that_nobody_can_vouch_for(
+    opened: Opened, certificate: Certificate, tmp_path: Path, whom: str
+) -> None:
+    """A server whose certificate is signed by nobody whom we know, or names another server, is told nothing."""
+    other = Certificate(tmp_path, "DNS:elsewhere.example")
+    with ExitStack() as stack:
+        server = Valkey(tls=other if whom == "is another" else certificate)
+        stack.callback(server.close)
+        server.start(wait=False)
+        until(lambda: b"Ready to accept connections" in server.log.read_bytes(), "the server")
+        url = server.url() if whom == "is another" else server.url().partition("?")[0]
+        with pytest.raises(StoreUnavailable, match="certificate"):
+            await opened(url, config=SessionConfig(deadline=0.5)).create_session("ada")
 
 
 async def test_replies_byte_by_byte(wire: Wire, opened: Opened) -> None:

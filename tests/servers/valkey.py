@@ -46,11 +46,11 @@ def fresh_prefix() -> str:
 class Certificate:
     """A certificate for the loopback address that signs itself: it is its own authority."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, names: str = f"DNS:localhost,IP:{LOOPBACK}") -> None:
         self.cert, self.key = folder / "server.crt", folder / "server.key"
         request = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
         for extension in (
-            f"subjectAltName=DNS:localhost,IP:{LOOPBACK}",
+            f"subjectAltName={names}",
             "keyUsage=critical,digitalSignature,keyCertSign",
         ):
             request += ["-addext", extension]
