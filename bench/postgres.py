@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from . import postgres_rivals
 from .network import Cells, Effort, World, columns, medians, rows
-from .payloads import ALL, Payload
+from .payloads import ALL, B, Payload
 from .postgres_rivals import DjangoDb, DjangoDefault, Sojourn, Statements
 from .report import Section, Table, Verdict, times
 from .servers import PostgreSQL, durable_postgres, running, version_of
@@ -20,14 +20,14 @@ QUICK = Effort(rounds=5, seconds=0.01)
 
 
 def bench(*, quick: bool) -> Section:
-    """Both levels, all payloads."""
+    """Both levels, all payloads; B alone if it is to be quick."""
     section = Section("postgres")
-    effort = QUICK if quick else FULL
+    effort, payloads = (QUICK, (B,)) if quick else (FULL, ALL)
     found: dict[str, Cells] = {}
     with running(durable_postgres) as (server, pinning), Driver() as driver:
         place = f"{version_of(server)}; {pinning}"
         for level in LEVELS:
-            found[level] = {payload.name: _measure(driver, server, payload, level, effort) for payload in ALL}
+            found[level] = {payload.name: _measure(driver, server, payload, level, effort) for payload in payloads}
             section.tables.append(_table(level, found[level], place))
     section.figures["place"] = place
     section.figures["change_seconds"] = {level: medians(cells) for level, cells in found.items()}
