@@ -12,8 +12,8 @@ from hypothesis import strategies as some
 
 from sojourn import DamagedRecord
 from sojourn.record import VERSION_BYTES, Previous, Record
-from sojourn.stores.valkey_blob import HEAD, head_of, seal, unseal
-from sojourn.testing import NOW, new_record
+from sojourn.stores.valkey_blob import HEAD, LARGE, differences, head_of, seal, unseal, version_of
+from sojourn.testing import NOW, new_record, successor
 
 times = some.floats(min_value=0, max_value=4e9)
 durations = some.one_of(some.floats(min_value=0, max_value=1e9), some.just(float("inf")))
@@ -21,9 +21,9 @@ records = some.builds(
     Record,
     handle=some.text("abcXYZ019-_", min_size=22, max_size=40),
     secret_digest=some.binary(min_size=32, max_size=32),
-    versions=some.integers(1, 16).flatmap(
-        lambda count: some.binary(min_size=count * VERSION_BYTES, max_size=count * VERSION_BYTES)
-    ),
+    versions=some.lists(
+        some.binary(min_size=VERSION_BYTES, max_size=VERSION_BYTES).filter(any), min_size=1, max_size=16
+    ).map(b"".join),
     user_id=some.none() | some.text(max_size=300).filter(lambda text: text.isprintable() or "\0" in text),
     created_at=times,
     authenticated_at=times,
@@ -102,3 +102,36 @@ def test_it_is_small() -> None:
     """A record takes 135 bytes beside the names and values of its fields."""
     record = new_record(fields={"name": b"\xa3Ada"}, idle=2000.0)
     assert len(seal(record)) - record.size <= 135 + 4  # and two bytes for each name and value
+
+
+@given(some.binary(min_size=200, max_size=9000), some.lists(some.tuples(some.integers(0, 8999), some.integers(1, 255))))
+def test_what_differs_makes_one_of_the_other(before: bytes, flips: list[tuple[int, int]]) -> None:
+    """What differs between two blobs, written over the one, beside the head, makes the other; where that is half of it,
+    or the length differs, there is nothing to say."""
+    changed = bytearray(before)
+    for at, by in flips:
+        changed[at % len(before)] ^= by
+    after = bytes(changed)
+    pieces = differences(before, after)
+    if pieces is None:
+        assert any(flips)
+        return
+    made = bytearray(after[:HEAD] + before[HEAD:])
+    for at, piece in pieces:
+        made[at : at + len(piece)] = piece
+    assert bytes(made) == after
+    assert 2 * sum(len(piece) for _, piece in pieces) < len(after) + 2048
+    assert differences(before, after + b"x") is None
+
+
+def test_a_large_record_keeps_its_places() -> None:
+    """In a large record a commit moves nothing: one more version, and another value of the same length, change a few
+    slices of it."""
+    fields = {f"document {number}": bytes([number]) * 400 for number in range(100)}
+    record = new_record(fields=fields)
+    assert record.size > LARGE
+    later = successor(record, fields=fields | {"document 42": b"x" * 400})
+    pieces = differences(seal(record), seal(later))
+    assert pieces is not None
+    assert sum(len(piece) for _, piece in pieces) <= 3 * 1024
+    assert version_of(seal(later)) == later.version

@@ -323,3 +323,35 @@ def test_the_keys_of_a_session_lie_in_one_slot(valkey_cluster: Cluster) -> None:
         assert all(f"{{{tag}}}" in key for key in (shard.epoch, shard.log, shard.count, shard.due, shard.bucket(5)))
         assert shard.slot * 64 // 16384 == shard.number
     run(store.close())
+
+
+# --- Large sessions --------------------------------------------------------------------------------------------------
+
+
+async def test_of_a_large_session_only_what_changed_is_sent(world: World) -> None:
+    """A commit to a session of 60 KB that changes one of its values sends a few of its slices; one that changes a
+    length, or that meets other bytes than it knows, sends all of it. What is stored is the same."""
+    with Valkey() as server:
+        sessions = world.sessions(server.url())
+        async with sessions:
+            session_id = await sessions.create_session(data={f"document {n}": "x" * 300 for n in range(200)})
+            store: Any = sessions.manager.store
+
+            async def sent(name: str, value: str, *, forget: bool = False) -> int:
+                async with sessions.session(session_id) as session:
+                    session[name] = value
+                    if forget:
+                        for handle, blob in store._large.items():
+                            store._large[handle] = blob[:1] + b"\0\0\0\0" + blob[5:]
+                    before = int(server.info("stats")["total_net_input_bytes"])
+                assert (await sessions.get_session(session_id))[name] == value
+                return int(server.info("stats")["total_net_input_bytes"]) - before
+
+            assert await sent("document 42", "y" * 300) < 8_000
+            assert await sent("document 0", "z" * 300) < 8_000
+            assert await sent("document 42", "longer" * 100) > 60_000
+            assert await sent("document 42", "l0nger" * 100) < 8_000
+            assert await sent("document 7", "w" * 300, forget=True) > 60_000
+            fields = await sessions.get_session(session_id)
+            assert (fields["document 0"], fields["document 42"]) == ("z" * 300, "l0nger" * 100)
+            assert len(fields) == 200

@@ -27,7 +27,7 @@ from ..record import Cap, Change, Committed, Conflict, EndReason, Gone, Leased, 
 from ..store import NO_CAP, Durability, Stats, World
 from . import valkey_async, valkey_blocking
 from .valkey_async import TaskLink
-from .valkey_blob import seal, unseal
+from .valkey_blob import HEAD, LARGE, differences, seal, unseal, version_of
 from .valkey_blocking import ThreadLink
 from .valkey_client import ClientLink, world_of
 from .valkey_deadlines import ROOM, Deadlines, second_of
@@ -42,6 +42,7 @@ __all__ = ["ValkeyStore"]
 
 log = logging.getLogger("sojourn")
 
+_LARGE_KEPT: Final = 64  # blobs of large records, for commits to say what differs
 _MOST_EVICTED: Final = 1000  # by one creation at the cap of the store
 
 
@@ -66,6 +67,7 @@ class ValkeyStore:
         self._space = space
         self._deadlines = Deadlines(space)
         self._users = Users(space)
+        self._large: dict[str, bytes] = {}
 
     @classmethod
     def over(cls, client: Any, *, prefix: str = "sojourn", deadline: float = 1.0, replicas: int = 0) -> ValkeyStore:
@@ -123,20 +125,36 @@ class ValkeyStore:
         if wanted.expires_at < base.expires_at:
             second = second_of(wanted.expires_at, now)
             keys = (*keys, shard.due, shard.bucket(second))
-        request = space.script(
-            "commit", shard.slot, keys, space.clock(now), base.version, base.generation, fence, seal(wanted),
-            *_head(wanted), ROOM, second, HISTORY, *map(pack_fact, facts),
-        )  # fmt: skip
+        blob = seal(wanted)
+        patch = self._patch(base, blob)
+
+        def request(blob: bytes, patch: Sequence[Any]) -> Request:
+            values = (
+                space.clock(now),
+                base.version,
+                base.generation,
+                fence,
+                blob,
+                *_head(wanted),
+                ROOM,
+                second,
+                HISTORY,
+            )
+            return space.script("commit", shard.slot, keys, *values, len(patch), *patch, *map(pack_fact, facts))
+
         joined = _Joined(None)
         if wanted.user_id is None or (wanted.user_id, wanted.authenticated_at) == (base.user_id, base.authenticated_at):
-            replies = await space.write(request)
+            replies = await space.write(request(b"" if patch else blob, patch))
+            if replies[0] == 0:  # another version of Sojourn wrote the same in another way
+                replies = await space.write(request(blob, ()))
             joined = _Joined(replies[0], replies.again)
         else:
-            found = await self._join(wanted, request, now, cap if wanted.user_id != base.user_id else NO_CAP)
+            found = await self._join(wanted, request(blob, ()), now, cap if wanted.user_id != base.user_id else NO_CAP)
             if found is None:
                 return Refused()
             joined = found
         if joined.reply == 1:
+            self._remember(handle, blob)
             return Committed(wanted, (*joined.evicted, *facts, *joined.ended))
         blob, epoch, moment = parts(handle, joined.reply, 3)
         current = await self._found(shard, handle, epoch, blob)
@@ -260,7 +278,26 @@ class ValkeyStore:
         if plain(handle, blob) is None:
             return None
         record, of = unseal(handle, blob)
+        self._remember(handle, blob)
         return record if of == number else None
+
+    def _remember(self, handle: str, blob: bytes) -> None:
+        """Keep the blob of a large record, for the next commit to say what differs from it."""
+        if len(blob) >= LARGE:
+            self._large.pop(handle, None)
+            self._large[handle] = blob
+            if len(self._large) > _LARGE_KEPT:
+                self._large.pop(next(iter(self._large)), None)
+
+    def _patch(self, base: Record, blob: bytes) -> list[Any]:
+        """What to write over a large record so that it becomes another; empty: write it whole."""
+        before = self._large.get(base.handle) if len(blob) >= LARGE else None
+        if before is None or version_of(before) != base.version:
+            return []
+        pieces = differences(before, blob)
+        if pieces is None:
+            return []
+        return [before[1:5], 0, blob[:HEAD], *(part for piece in pieces for part in piece)]
 
     def _creation(self, shard: Shard, record: Record, fact: Change, now: float) -> Request:
         """The request that adds a record."""

@@ -20,7 +20,8 @@ session is noticed as well. All numbers are big-endian; times are doubles in Uni
             n  the user id
             n  the rest of the record as a MessagePack array; a time that equals the creation is None there
 
-Small, as most sessions are: 133 bytes beside the names and values of the fields.
+Small, as most sessions are: 133 bytes beside the names and values of the fields. In a large one the older versions are
+filled up to their full number, so that a commit moves nothing, and only what differs need be sent.
 """
 
 from __future__ import annotations
@@ -34,9 +35,9 @@ import msgspec
 from msgspec import Struct
 
 from ..errors import DamagedRecord
-from ..record import VERSION_BYTES, Previous, Record
+from ..record import VERSION_BYTES, VERSIONS_KEPT, Previous, Record
 
-__all__ = ["HEAD", "head_of", "seal", "unseal"]
+__all__ = ["HEAD", "LARGE", "differences", "head_of", "seal", "unseal", "version_of"]
 
 HEAD: Final = 61
 """Bytes of the head before the user."""
@@ -49,6 +50,10 @@ _fixed: Final = struct.Struct(f">{VERSION_BYTES}sIdd")
 _whole: Final = struct.Struct(f">BIddIII{VERSION_BYTES}sIddB")
 _length: Final = struct.Struct(">I")
 _CHECKED_FROM: Final = 33
+LARGE: Final = 8192
+"""Bytes of fields from which on a record is large."""
+_OLDER: Final = (VERSIONS_KEPT - 1) * VERSION_BYTES
+_SLICE: Final = 1024  # bytes that are compared at once
 _FINEST: Final = 1 << 22  # of a second: what a double holds of today's times
 
 
@@ -86,7 +91,7 @@ def seal(record: Record) -> bytes:
     rest = _encode(
         _Rest(
             record.secret_digest,
-            record.versions[VERSION_BYTES:],
+            _filled(record.versions[VERSION_BYTES:], record.size),
             created_at,
             None if record.authenticated_at == created_at else record.authenticated_at,
             None if record.rotated_at == created_at else record.rotated_at,
@@ -136,7 +141,7 @@ def unseal(handle: str, blob: bytes) -> tuple[Record, int]:
     record = Record(
         handle,
         rest.secret_digest,
-        version + rest.older_versions,
+        version + _emptied(rest.older_versions, rest.size),
         user,
         created_at,
         created_at if rest.authenticated_at is None else rest.authenticated_at,
@@ -157,6 +162,24 @@ def unseal(handle: str, blob: bytes) -> tuple[Record, int]:
     return record, epoch
 
 
+def version_of(blob: bytes) -> bytes:
+    """The version of the record in a blob."""
+    return blob[_CHECKED_FROM : _CHECKED_FROM + VERSION_BYTES]
+
+
+def differences(before: bytes, after: bytes) -> list[tuple[int, bytes]] | None:
+    """What must be written over a blob, beside its head, so that it becomes another: places and bytes. None if they
+    differ in length, or in half of their bytes."""
+    if len(before) != len(after):
+        return None
+    found = [  # slices of bytes, as memoryviews are compared item by item
+        (at, piece)
+        for at in range(HEAD, len(after), _SLICE)
+        if (piece := after[at : at + _SLICE]) != before[at : at + _SLICE]
+    ]
+    return found if 2 * len(found) * _SLICE < len(after) else None
+
+
 def _prefix(record: Record, user: bytes) -> bytes:
     if record.user_id is None:
         return _NO_USER
@@ -173,6 +196,20 @@ def _check(accessed_at: float, leased_until: float, fence: int, epoch: int) -> i
         return -1
     rest = 3 * floor((accessed_at - seconds) * _FINEST) + 7 * floor((leased_until - until_seconds) * _FINEST)
     return (seconds + rest + 5 * until_seconds + 11 * fence + 13 * epoch) % 4294967291
+
+
+def _filled(older: bytes, size: int) -> bytes:
+    """The older versions of a record of this size, as they are stored: those of a large one are filled up with zeros,
+    which are nobody's version."""
+    return older if size < LARGE else older.ljust(_OLDER, b"\0")
+
+
+def _emptied(older: bytes, size: int) -> bytes:
+    """The older versions as they were."""
+    if size < LARGE:
+        return older
+    count = -(-len(older.rstrip(b"\0")) // VERSION_BYTES)
+    return older[: count * VERSION_BYTES]
 
 
 def _short(seconds: float) -> float:
