@@ -36,10 +36,14 @@ class Chaos:
         self.proxy = proxy
         self.happened: Counter[str] = Counter()
         self._random = random
+        self._deck: list[str] = []
 
     def befall(self) -> None:
         """Let something happen, and let it be over."""
-        name = self._random.choice(["kill", "hang", "hold", "delay", "refuse", "swallow", *["cut", "reset"] * 3])
+        if not self._deck:
+            self._deck = ["kill", "hang", "hold", "delay", "refuse", "swallow", *["cut", "reset"] * 3]
+            self._random.shuffle(self._deck)
+        name = self._deck.pop()
         getattr(self, f"_{name}")()
         self.happened[name] += 1
         self.proxy.pass_on()

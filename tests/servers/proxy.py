@@ -98,7 +98,7 @@ class Proxy:
         self._dripping = False
         self._links: set[_Link] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._server: asyncio.Server | None = None
+        self._listening: socket.socket | None = None
 
     # --- What a test says --------------------------------------------------------------------------------------------
 
@@ -162,8 +162,10 @@ class Proxy:
 
     async def _listen(self) -> None:
         self._open.set()
-        if self._server is None:
-            self._server = await asyncio.start_server(self._accept, LOOPBACK, self.port, backlog=512)
+        if self._listening is None:
+            self._listening = socket.create_server((LOOPBACK, self.port), backlog=512)
+            self._listening.setblocking(False)
+            self._loop.add_reader(self._listening, self._accept, self._listening)
 
     async def _hold(self) -> None:
         self._open.clear()
@@ -178,9 +180,10 @@ class Proxy:
             link.reset()
 
     async def _refuse(self) -> None:
-        server, self._server = self._server, None
-        if server is not None:
-            server.close()
+        listening, self._listening = self._listening, None
+        if listening is not None:
+            self._loop.remove_reader(listening)
+            listening.close()
         await self._reset()
 
     async def _finish(self) -> None:
@@ -191,20 +194,23 @@ class Proxy:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.sleep(0)  # for what is closed to be closed
 
-    def _accept(self, reader: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
-        self.accepted += 1
-        task = asyncio.get_running_loop().create_task(self._serve(reader, client))
-        self._tasks.add(task)
+    def _accept(self, listening: socket.socket) -> None:
+        """Take a connection. (Not by `asyncio.start_server`: one that comes while that is closed is left open.)"""
+        with suppress(BlockingIOError, ConnectionAbortedError):
+            connection, _ = listening.accept()
+            self.accepted += 1
+            task = self._loop.create_task(self._serve(connection))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
-        def end(_: object) -> None:
+    async def _serve(self, connection: socket.socket) -> None:
+        connection.setblocking(False)
+        reader, client = await asyncio.open_connection(sock=connection)
+        try:
+            with suppress(OSError, asyncio.CancelledError):  # a server that is down, or the end of the test
+                await self._join(reader, client)
+        finally:
             client.transport.abort()
-            self._tasks.discard(task)
-
-        task.add_done_callback(end)
-
-    async def _serve(self, reader: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
-        with suppress(OSError, asyncio.CancelledError):  # a server that is down, or the end of the test
-            await self._join(reader, client)
 
     async def _join(self, reader: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
         back, server = await asyncio.open_connection(LOOPBACK, self.target)
