@@ -1,4 +1,4 @@
-"""What SQL stores promise beyond the contract: that all sessions end in one step, whatever becomes of whoever does it."""
+"""What SQL stores promise beyond the contract: that all sessions end in one step, whatever becomes of who does it."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import time
 from typing import Any
 
@@ -110,6 +111,32 @@ async def test_a_cluster_whose_slots_move(world: World, valkey_cluster: Cluster)
         for session_id in ids:
             assert await sessions.update(session_id, "n", lambda n: n + 1) == 3
         assert {(await sessions.get_session(session_id))["n"] for session_id in ids} == {3}
+
+
+async def test_a_name_that_nobody_resolves(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A resolver that hangs is waited for no longer than the deadline."""
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(2))
+    sessions = world.sessions("redis://cache.example.org?deadline=0.3")
+    async with sessions:
+        began = time.monotonic()
+        with pytest.raises(StoreUnavailable, match=r"cache\.example\.org"):
+            await sessions.create_session()
+        assert time.monotonic() - began < 0.6
+
+
+async def test_a_host_of_several_addresses(world: World, valkey: Valkey, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the addresses of a host the first that takes a connection serves."""
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 0)) for address in ("127.0.0.77", "127.0.0.1")]
+    original = socket.getaddrinfo
+
+    def resolve(host: str, *arguments: Any, **settings: Any) -> Any:
+        return found if host == "cache.example.org" else original(host, *arguments, **settings)
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    sessions = world.sessions(f"redis://cache.example.org:{valkey.port}?prefix={fresh_prefix()}")
+    async with sessions:
+        await sessions.create_session()
+        assert (await sessions.stats()).sessions == 1
 
 
 # --- A client of the user's own --------------------------------------------------------------------------------------

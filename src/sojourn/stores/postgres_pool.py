@@ -23,8 +23,8 @@ from ..errors import OutcomeUnknown, StoreDamaged, StoreError, StoreUnavailable
 from ..store import World
 from ..waiting import Signal, TaskWaiting, ThreadWaiting, Waiting
 from .postgres_statement import Row, Step
-from .postgres_waits import Readiness, readiness
 from .postgres_wire import Failed, Refusal, Wire, connect
+from .readiness import Readiness, readiness
 
 __all__ = ["Pool"]
 

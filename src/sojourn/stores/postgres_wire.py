@@ -13,14 +13,12 @@ from __future__ import annotations
 
 import os
 import select
-import socket
 from collections.abc import Sequence
-from ipaddress import ip_address
 from typing import Any, Final
 
 from ..errors import ConfigurationError, MissingExtra
 from .postgres_statement import Row, Statement, Step
-from .postgres_waits import READ, WRITE, Readiness
+from .readiness import READ, WRITE, Readiness, addresses_of, is_name
 
 try:
     from psycopg import Error, pq
@@ -293,15 +291,9 @@ async def _resolved(parameters: dict[str, Any], readiness: Readiness, until: flo
 async def _addresses(host: str, readiness: Readiness, until: float) -> list[str]:
     if not _is_name(host):
         return ["" if host.startswith(("/", "@")) else host]
-    found = await readiness.call(lambda: socket.getaddrinfo(host, None, type=socket.SOCK_STREAM), until)
-    return list(dict.fromkeys(address[0] for *_, address in found))
+    return await addresses_of(host, readiness, until)
 
 
 def _is_name(host: str) -> bool:
-    if not host or host.startswith(("/", "@")):
-        return False
-    try:
-        ip_address(host)
-    except ValueError:
-        return True
-    return False
+    """Whether it is neither an address nor a socket's path."""
+    return bool(host) and not host.startswith(("/", "@")) and is_name(host)

@@ -1,20 +1,22 @@
-"""How callers of each world wait for a socket that PostgreSQL answers on, and for a name to be resolved: with a
-deadline, and so that nothing is left behind when the wait is given up.
+"""How callers of each world wait for a socket, and for a name to be resolved: with a deadline, and so that nothing is
+left behind when the wait is given up.
 """
 
 from __future__ import annotations
 
 import asyncio
 import select
+import socket
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from ipaddress import ip_address
 from typing import Any, Final, Protocol
 
 from ..store import World
 
-__all__ = ["READ", "WRITE", "Readiness", "readiness"]
+__all__ = ["READ", "WRITE", "Readiness", "addresses_of", "is_name", "readiness"]
 
 READ: Final = select.POLLIN
 WRITE: Final = select.POLLOUT
@@ -109,6 +111,23 @@ def _resolve(ready: asyncio.Future[None]) -> None:
 def _expire(ready: asyncio.Future[None]) -> None:
     if not ready.done():
         ready.set_exception(TimeoutError())
+
+
+async def addresses_of(host: str, ready: Readiness, until: float) -> list[str]:
+    """The addresses of a host: its own, if it is one. Raises TimeoutError, and OSError for a name that nobody knows."""
+    if not is_name(host):
+        return [host]
+    found = await ready.call(lambda: socket.getaddrinfo(host, None, type=socket.SOCK_STREAM), until)
+    return list(dict.fromkeys(address[0] for *_, address in found))
+
+
+def is_name(host: str) -> bool:
+    """Whether a host is given by a name that must be resolved."""
+    try:
+        ip_address(host)
+    except ValueError:
+        return True
+    return False
 
 
 def readiness(world: World) -> Readiness:

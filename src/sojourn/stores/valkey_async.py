@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any, Final
 
+from .readiness import addresses_of, readiness
 from .valkey_link import (
     Address,
     Login,
@@ -260,9 +261,7 @@ class TaskLink:
                 if self.address.path:
                     await loop.create_unix_connection(lambda: connection, self.address.path, ssl=self._login.tls)
                 else:
-                    await loop.create_connection(
-                        lambda: connection, self.address.host, self.address.port, ssl=self._login.tls
-                    )
+                    await self._reach(connection, until)
                 opened = await connection.ask(opening(self._login, check_primary=self._check_primary), until)
         except BaseException as error:
             connection.give_up("it was never opened")
@@ -277,6 +276,21 @@ class TaskLink:
             raise NotSent(problem or "the store was closed")
         self._connection = connection
         return connection
+
+    async def _reach(self, connection: _Connection, until: float) -> None:
+        """Connect to the first of the host's addresses that takes a connection."""
+        problem: OSError = OSError(f"{self.address.host} has no address")
+        for host in await addresses_of(self.address.host, readiness("async"), until):
+            tls = None if self._login.tls is None else self.address.host
+            try:
+                await connection.loop.create_connection(
+                    lambda: connection, host, self.address.port, ssl=self._login.tls, server_hostname=tls
+                )
+            except OSError as error:
+                problem = error
+            else:
+                return
+        raise problem
 
 
 async def sleep(seconds: float) -> None:

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from queue import Empty, SimpleQueue
 from typing import Any, Final
 
+from .readiness import addresses_of, readiness
 from .valkey_link import (
     CHUNK,
     Address,
@@ -158,7 +159,7 @@ class ThreadLink:
         except Empty:
             raise NotSent(f"all {self._most} connections were in use past the deadline") from None
         try:
-            connection = self._take(until)
+            connection = await self._take(until)
             try:
                 replies = connection.talk(requests, until)
             except BaseException as error:
@@ -182,25 +183,27 @@ class ThreadLink:
         self._closed = True
         self.drop()
 
-    def _take(self, until: float) -> _Connection:
+    async def _take(self, until: float) -> _Connection:
         """A connection that is open: the one used last, or a new one."""
         while True:
             try:
                 connection = self._idle.pop()
             except IndexError:
-                return self._connect(until)
+                return await self._connect(until)
             if time.monotonic() - connection.used_at < _IDLE or connection.is_open():
                 return connection
             connection.close()
 
-    def _connect(self, until: float) -> _Connection:
+    async def _connect(self, until: float) -> _Connection:
         left = until - time.monotonic()
         if self._closed:
             raise NotSent("the store was closed")
         if left <= 0:
             raise TooLate(f"{self.address}: no time was left to connect")
         try:
-            connection = _Connection(self._dial(left))
+            connection = _Connection(await self._dial(until))
+        except TimeoutError as error:
+            raise TooLate(f"{self.address}: the server could not be reached in time") from error
         except OSError as error:
             raise NotSent(f"{self.address}: {error}") from error
         try:
@@ -212,25 +215,38 @@ class ThreadLink:
             raise NotSent(f"{self.address}: {problem}")
         return connection
 
-    def _dial(self, timeout: float) -> socket.socket:
+    async def _dial(self, until: float) -> socket.socket:
+        """A new connection, to the first of the host's addresses that takes one."""
         if self.address.path:
-            raw = socket.socket(socket.AF_UNIX)
+            return _connected(socket.socket(socket.AF_UNIX), self.address.path, until)
+        problem: OSError = OSError(f"{self.address.host} has no address")
+        for host in await addresses_of(self.address.host, readiness("blocking"), until):
+            raw = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
             try:
-                raw.settimeout(timeout)
-                raw.connect(self.address.path)
-            except BaseException:
-                raw.close()
-                raise
-        else:
-            raw = socket.create_connection((self.address.host, self.address.port), timeout)
+                _connected(raw, (host, self.address.port), until)
+            except OSError as error:
+                problem = error
+                continue
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if self._login.tls is None:
-            return raw
+            return raw if self._login.tls is None else self._secured(raw, self._login.tls)
+        raise problem
+
+    def _secured(self, raw: socket.socket, tls: ssl.SSLContext) -> socket.socket:
         try:
-            return self._login.tls.wrap_socket(raw, server_hostname=self.address.host)
+            return tls.wrap_socket(raw, server_hostname=self.address.host)
         except BaseException:
             raw.close()
             raise
+
+
+def _connected(raw: socket.socket, to: Any, until: float) -> socket.socket:
+    try:
+        raw.settimeout(max(until - time.monotonic(), 0.001))
+        raw.connect(to)
+    except BaseException:
+        raw.close()
+        raise
+    return raw
 
 
 async def sleep(seconds: float) -> None:
