@@ -17,10 +17,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 from urllib.parse import SplitResult
 
-from msgspec import Struct
-
 from ..config import SessionConfig
-from ..errors import DamagedRecord, OutcomeUnknown, StoreError
+from ..errors import DamagedRecord, OutcomeUnknown
 from ..facts import created
 from ..policy import guard, is_over
 from ..record import Cap, Change, Committed, Conflict, EndReason, Gone, Leased, Outcome, Record, Refused, Summary
@@ -36,7 +34,7 @@ from .valkey_link import Login
 from .valkey_servers import Cluster, Links, One, Request, Sentinels, Servers, Topology
 from .valkey_space import SCRIPTS, Shard, Space, parts, plain, read
 from .valkey_url import place_of
-from .valkey_users import Users
+from .valkey_users import Joined, Users
 
 __all__ = ["ValkeyStore"]
 
@@ -44,18 +42,6 @@ log = logging.getLogger("sojourn")
 
 _LARGE_KEPT: Final = 64  # blobs of large records, for commits to say what differs
 _MOST_EVICTED: Final = 1000  # by one creation at the cap of the store
-
-
-class _Joined(Struct):
-    """What became of a write with which a session became a user's."""
-
-    reply: Any
-    again: bool = False
-    """Whether it was sent more than once."""
-    evicted: tuple[Change, ...] = ()
-    """Who had to leave for it."""
-    ended: tuple[Change, ...] = ()
-    """Its own end, if it may not stay."""
 
 
 class ValkeyStore:
@@ -66,7 +52,7 @@ class ValkeyStore:
         self.durability: Durability = durability
         self._space = space
         self._deadlines = Deadlines(space)
-        self._users = Users(space)
+        self._users = Users(space, self._deadlines)
         self._large: dict[str, bytes] = {}
 
     @classmethod
@@ -92,11 +78,11 @@ class ValkeyStore:
         shard = space.shard_of(record.handle)
         fact = created(record, now)
         request = self._creation(shard, record, fact, now)
-        joined = _Joined(None)
+        joined = Joined(None)
         if record.user_id is None:
             (joined.reply,) = await space.write(request)
         else:
-            found = await self._join(record, request, now, cap)
+            found = await self._users.join(record, request, now, cap)
             if found is None:
                 return Refused()
             joined = found
@@ -142,14 +128,16 @@ class ValkeyStore:
             )
             return space.script("commit", shard.slot, keys, *values, len(patch), *patch, *map(pack_fact, facts))
 
-        joined = _Joined(None)
+        joined = Joined(None)
         if wanted.user_id is None or (wanted.user_id, wanted.authenticated_at) == (base.user_id, base.authenticated_at):
             replies = await space.write(request(b"" if patch else blob, patch))
             if replies[0] == 0:  # another version of Sojourn wrote the same in another way
                 replies = await space.write(request(blob, ()))
-            joined = _Joined(replies[0], replies.again)
+            joined = Joined(replies[0], replies.again)
         else:
-            found = await self._join(wanted, request(blob, ()), now, cap if wanted.user_id != base.user_id else NO_CAP)
+            found = await self._users.join(
+                wanted, request(blob, ()), now, cap if wanted.user_id != base.user_id else NO_CAP
+            )
             if found is None:
                 return Refused()
             joined = found
@@ -197,7 +185,7 @@ class ValkeyStore:
         return Committed(record) if answer == b"taken" else Leased(record)
 
     async def end(self, handles: Sequence[str], reason: EndReason, now: float) -> tuple[Change, ...]:
-        return await self._end(handles, reason, now)
+        return await self._users.end(handles, reason, now)
 
     async def end_matching(
         self,
@@ -210,14 +198,14 @@ class ValkeyStore:
     ) -> tuple[Change, ...]:
         if user_id is not None:
             mine = [handle for handle in await self._users.muster(user_id) if handle != keep]
-            return await self._end(mine, reason, now, user_id=user_id, idle_since=idle_since)
+            return await self._users.end(mine, reason, now, user_id=user_id, idle_since=idle_since)
         at_once = idle_since is None and reason == "revoked"
         if at_once:
             await self._begin_anew(keep)
         told: tuple[Change, ...] = ()
         async for handles in self._deadlines.walk():
             leaving = [handle for handle in handles if handle != keep]
-            told += await self._end(leaving, reason, now, only_dead=at_once, idle_since=idle_since)
+            told += await self._users.end(leaving, reason, now, only_dead=at_once, idle_since=idle_since)
         return told
 
     async def summaries(
@@ -242,7 +230,7 @@ class ValkeyStore:
     async def purge_expired(self, now: float, limit: int) -> tuple[Change, ...]:
         await self._space.look_at_policy()
         told = await self._deadlines.purge(now, limit)
-        await self._forget(told)
+        await self._users.forget_ended(told)
         return told
 
     async def changes(self, since: int, limit: int) -> tuple[int, list[Change]]:
@@ -306,57 +294,6 @@ class ValkeyStore:
         values = (space.clock(now), seal(record), *_head(record), ROOM, second, space.name, HISTORY, pack_fact(fact))
         return space.script("create", shard.slot, keys, *values)
 
-    async def _join(self, record: Record, request: Request, now: float, cap: Cap) -> _Joined | None:
-        """Make a write with which a session becomes a user's. None: the user is at the cap, and the rule is to
-        refuse."""
-        space, users = self._space, self._users
-        leaving: dict[str, float] = {}
-        if cap.per_user is None:
-            replies = await space.write(users.enlist(record, now), request, users.settle(record))
-            entry = users.entry(*parts(record.handle, replies[0], 2))
-        else:
-            (entered,) = await space.ask(users.enlist(record, now))
-            entry = users.entry(*parts(record.handle, entered, 2))
-            places = await users.places(record, entry, now)
-            excess = len(places) + 1 - cap.per_user
-            if excess > 0 and cap.refuse and not await self._is_of(record):
-                await users.forget({record.user_id or "": [record.handle]})
-                return None
-            oldest = sorted(places, key=lambda handle: (places[handle], handle))
-            leaving = {handle: places[handle] for handle in oldest[: max(excess, 0)]}
-            replies = await space.write(request, users.settle(record))
-        *_, reply, standing = replies
-        joined = _Joined(reply, replies.again)
-        if (reply[0] if isinstance(reply, list) else reply) == 1:
-            if leaving:
-                await users.mark(record.user_id or "", leaving)
-                joined.evicted = await self._end(list(leaving), "evicted", now)
-            reason = users.may_stay(entry, *parts(record.handle, standing, 2))
-            if reason is not None:
-                joined.ended = await self._end([record.handle], reason, now)
-        return joined
-
-    async def _is_of(self, record: Record) -> bool:
-        """Whether this session is its user's already: the write is a repeat of one that was made."""
-        held = (await self._space.records([record.handle])).get(record.handle)
-        return held is not None and held.user_id == record.user_id
-
-    async def _end(self, handles: Sequence[str], reason: EndReason, now: float, **matching: Any) -> tuple[Change, ...]:
-        told = await self._deadlines.finish(handles, reason, now, **matching)
-        await self._forget(told)
-        return told
-
-    async def _forget(self, told: Sequence[Change]) -> None:
-        """Drop the entries of ended sessions among those of their users. What can't be dropped now heals by itself."""
-        entries: dict[str, list[str]] = {}
-        for change in told:
-            if change.user_id is not None:
-                entries.setdefault(change.user_id, []).append(change.handle)
-        try:
-            await self._users.forget(entries)
-        except StoreError as error:
-            log.debug("entries of ended sessions stay for a while: %s", error)
-
     async def _begin_anew(self, keep: str | None) -> None:
         """Make all sessions dead but one."""
         space = self._space
@@ -389,7 +326,7 @@ class ValkeyStore:
         told = await self.purge_expired(now, excess)
         excess = min(excess - len(told), _MOST_EVICTED)
         if excess > 0:
-            told += await self._end(await self._deadlines.least_used(excess, now, handle), "evicted", now)
+            told += await self._users.end(await self._deadlines.least_used(excess, now, handle), "evicted", now)
         return told
 
 

@@ -14,18 +14,23 @@ On one server the three steps travel together and cost one round trip; in a clus
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from math import isinf
-from typing import Final
+from typing import Any, Final
 
 from msgspec import Struct
 
+from ..errors import StoreError
 from ..policy import is_over
-from ..record import EndReason, Record
-from .valkey_deadlines import ROOM
+from ..record import Cap, Change, EndReason, Record
+from .valkey_deadlines import ROOM, Deadlines
 from .valkey_servers import Request
-from .valkey_space import Space, plain, read
+from .valkey_space import Space, parts, plain, read
 
-__all__ = ["Entry", "Users"]
+__all__ = ["Entry", "Joined", "Users"]
+
+log = logging.getLogger("sojourn")
 
 IN_FLIGHT: Final = 60.0
 """Seconds after its sign-in in which a session that was entered may still come to be."""
@@ -39,11 +44,71 @@ class Entry(Struct):
     """Who was entered before it: handles, with the times of their sign-in (negative: being evicted)."""
 
 
+class Joined(Struct):
+    """What became of a write with which a session became a user's."""
+
+    reply: Any
+    again: bool = False
+    """Whether it was sent more than once."""
+    evicted: tuple[Change, ...] = ()
+    """Who had to leave for it."""
+    ended: tuple[Change, ...] = ()
+    """Its own end, if it may not stay."""
+
+
 class Users:
     """Who is whose."""
 
-    def __init__(self, space: Space) -> None:
+    def __init__(self, space: Space, deadlines: Deadlines) -> None:
         self._space = space
+        self._deadlines = deadlines
+
+    async def join(self, record: Record, request: Request, now: float, cap: Cap) -> Joined | None:
+        """Make a write with which a session becomes a user's. None: the user is at the cap, and the rule is to
+        refuse."""
+        space = self._space
+        leaving: dict[str, float] = {}
+        if cap.per_user is None:
+            replies = await space.write(self.enlist(record, now), request, self.settle(record))
+            entry = self.entry(*parts(record.handle, replies[0], 2))
+        else:
+            (entered,) = await space.ask(self.enlist(record, now))
+            entry = self.entry(*parts(record.handle, entered, 2))
+            places = await self.places(record, entry, now)
+            excess = len(places) + 1 - cap.per_user
+            if excess > 0 and cap.refuse and not await self._is_of(record):
+                await self.forget({record.user_id or "": [record.handle]})
+                return None
+            oldest = sorted(places, key=lambda handle: (places[handle], handle))
+            leaving = {handle: places[handle] for handle in oldest[: max(excess, 0)]}
+            replies = await space.write(request, self.settle(record))
+        *_, reply, standing = replies
+        joined = Joined(reply, replies.again)
+        if (reply[0] if isinstance(reply, list) else reply) == 1:
+            if leaving:
+                await self.mark(record.user_id or "", leaving)
+                joined.evicted = await self.end(list(leaving), "evicted", now)
+            reason = self.may_stay(entry, *parts(record.handle, standing, 2))
+            if reason is not None:
+                joined.ended = await self.end([record.handle], reason, now)
+        return joined
+
+    async def end(self, handles: Sequence[str], reason: EndReason, now: float, **matching: Any) -> tuple[Change, ...]:
+        """End those of these sessions that match, as `Deadlines.finish` does, and drop their entries."""
+        told = await self._deadlines.finish(handles, reason, now, **matching)
+        await self.forget_ended(told)
+        return told
+
+    async def forget_ended(self, told: Sequence[Change]) -> None:
+        """Drop the entries of ended sessions among those of their users. What can't be dropped now heals by itself."""
+        entries: dict[str, list[str]] = {}
+        for change in told:
+            if change.user_id is not None:
+                entries.setdefault(change.user_id, []).append(change.handle)
+        try:
+            await self.forget(entries)
+        except StoreError as error:
+            log.debug("entries of ended sessions stay for a while: %s", error)
 
     def enlist(self, record: Record, now: float) -> Request:
         """The request that enters a session."""
@@ -87,6 +152,11 @@ class Users:
         if stale:
             await self.forget({record.user_id or "": stale})
         return {handle: at for handle, at in taken.items() if at >= 0}
+
+    async def _is_of(self, record: Record) -> bool:
+        """Whether this session is its user's already: the write is a repeat of one that was made."""
+        held = (await self._space.records([record.handle])).get(record.handle)
+        return held is not None and held.user_id == record.user_id
 
     async def mark(self, user_id: str, leaving: dict[str, float]) -> None:
         """Note that these are being evicted, so that one which is only being made finds that it may not stay."""
