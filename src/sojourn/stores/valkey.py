@@ -104,59 +104,12 @@ class ValkeyStore:
         facts: tuple[Change, ...] = (),
         cap: Cap = NO_CAP,
     ) -> Outcome:
-        space, handle = self._space, wanted.handle
-        shard = space.shard_of(handle)
-        keys: tuple[str, ...] = (shard.root + handle, shard.epoch, shard.log)
-        second: Any = ""
-        if wanted.expires_at < base.expires_at:
-            second = second_of(wanted.expires_at, now)
-            keys = (*keys, shard.due, shard.bucket(second))
-        blob = seal(wanted)
-        patch = self._patch(base, blob)
-
-        def request(blob: bytes, patch: Sequence[Any]) -> Request:
-            values = (
-                space.clock(now),
-                base.version,
-                base.generation,
-                fence,
-                blob,
-                *_head(wanted),
-                ROOM,
-                second,
-                HISTORY,
-            )
-            return space.script("commit", shard.slot, keys, *values, len(patch), *patch, *map(pack_fact, facts))
-
-        joined = Joined(None)
-        if wanted.user_id is None or (wanted.user_id, wanted.authenticated_at) == (base.user_id, base.authenticated_at):
-            replies = await space.write(request(b"" if patch else blob, patch))
-            if replies[0] == 0:  # another version of Sojourn wrote the same in another way
-                replies = await space.write(request(blob, ()))
-            joined = Joined(replies[0], replies.again)
-        else:
-            found = await self._users.join(
-                wanted, request(blob, ()), now, cap if wanted.user_id != base.user_id else NO_CAP
-            )
-            if found is None:
-                return Refused()
-            joined = found
+        joined = await self._replace(base, wanted, now, fence, facts, cap)
+        if joined is None:
+            return Refused()
         if joined.reply == 1:
-            self._remember(handle, blob)
             return Committed(wanted, (*joined.evicted, *facts, *joined.ended))
-        blob, epoch, moment = parts(handle, joined.reply, 3)
-        current = await self._found(shard, handle, epoch, blob)
-        answer = guard(current, base, wanted, float(moment), fence)
-        if answer is None:
-            raise DamagedRecord(handle, "its head and its body disagree")
-        if joined.again and isinstance(answer, (Conflict, Leased)) and not answer.record.knows(base.version):
-            raise OutcomeUnknown(
-                "the reply to a commit did not come, and so many commits later it can't be known if it was made",
-                final=True,
-            )
-        if isinstance(answer, Committed):
-            await space.confirm(shard)  # an earlier attempt made it, and may not have waited for the replicas
-        return answer
+        return await self._refusal(base, wanted, fence, joined)
 
     async def touch(self, handle: str, generation: int, at: float, now: float) -> bool:
         space = self._space
@@ -259,6 +212,55 @@ class ValkeyStore:
         self._space.close()
 
     # --- Parts --------------------------------------------------------------------------------------------------------
+
+    async def _replace(
+        self, base: Record, wanted: Record, now: float, fence: int, facts: tuple[Change, ...], cap: Cap
+    ) -> Joined | None:
+        """Ask for the compare-and-set, and make the session its user's where that changes. None: the user is at the
+        cap, and the rule is to refuse."""
+        space, handle = self._space, wanted.handle
+        shard = space.shard_of(handle)
+        keys: tuple[str, ...] = (shard.root + handle, shard.epoch, shard.log)
+        second: Any = ""
+        if wanted.expires_at < base.expires_at:
+            second = second_of(wanted.expires_at, now)
+            keys = (*keys, shard.due, shard.bucket(second))
+        blob = seal(wanted)
+        moment, of_base, head = space.clock(now), (base.version, base.generation, fence), _head(wanted)
+
+        def request(blob: bytes, patch: Sequence[Any]) -> Request:
+            values = (moment, *of_base, blob, *head, ROOM, second, HISTORY, len(patch), *patch)
+            return space.script("commit", shard.slot, keys, *values, *map(pack_fact, facts))
+
+        joined: Joined | None
+        if wanted.user_id is None or (wanted.user_id, wanted.authenticated_at) == (base.user_id, base.authenticated_at):
+            patch = self._patch(base, blob)
+            replies = await space.write(request(b"" if patch else blob, patch))
+            if replies[0] == 0:  # another version of Sojourn wrote the same in another way
+                replies = await space.write(request(blob, ()))
+            joined = Joined(replies[0], replies.again)
+        else:
+            held_to = cap if wanted.user_id != base.user_id else NO_CAP
+            joined = await self._users.join(wanted, request(blob, ()), now, held_to)
+        if joined is not None and joined.reply == 1:
+            self._remember(handle, blob)
+        return joined
+
+    async def _refusal(self, base: Record, wanted: Record, fence: int, joined: Joined) -> Outcome:
+        """Why the compare-and-set did not pass: the guard's answer on the record as it is."""
+        space, handle = self._space, wanted.handle
+        shard = space.shard_of(handle)
+        blob, epoch, moment = parts(handle, joined.reply, 3)
+        current = await self._found(shard, handle, epoch, blob)
+        answer = guard(current, base, wanted, float(moment), fence)
+        if answer is None:
+            raise DamagedRecord(handle, "its head and its body disagree")
+        if joined.again and isinstance(answer, (Conflict, Leased)) and not answer.record.knows(base.version):
+            lost = "the reply to a commit did not come, and so many commits later it can't be known if it was made"
+            raise OutcomeUnknown(lost, final=True)
+        if isinstance(answer, Committed):
+            await space.confirm(shard)  # an earlier attempt made it, and may not have waited for the replicas
+        return answer
 
     async def _found(self, shard: Shard, handle: str, epoch: Any, blob: Any) -> Record | None:
         """The record that was found, if it is of this epoch."""
