@@ -1,5 +1,5 @@
-"""Memory and SQLite, driven side by side against one dict: whatever is done, in whatever order, both are as the dict
-says."""
+"""Memory and each other store, driven side by side against one dict: whatever is done, in whatever order, both are as
+the dict says."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
 
+from servers.valkey import Valkey, fresh_prefix
 from sojourn import Handle, SessionConfig, SessionGone, SessionManager, SessionNotFound, open_store
 from sojourn.testing import Clock
 from values import VALUES, shape
@@ -83,15 +84,17 @@ class SideBySide(RuleBasedStateMachine):
         super().__init__()
         self.clock = Clock()
         self.folder = Path(tempfile.mkdtemp())
-        self.stores = [open_store("memory://"), self._sqlite()]
+        self.url = self.place()
+        self.stores = [open_store("memory://"), open_store(self.url)]
         self.managers = [self._manager(store) for store in self.stores]
         self.sessions: list[Modelled] = []
         self.retired: list[SessionManager] = []
         self.counter = 0
         self.open_blocks = 0
 
-    def _sqlite(self) -> Any:
-        return open_store(f"sqlite:///{self.folder}/sessions.db?durability=process&deadline=10")
+    def place(self) -> str:
+        """The URL of a store that is empty, and that another process can open as well."""
+        return f"sqlite:///{self.folder}/sessions.db?durability=process&deadline=10"
 
     def _manager(self, store: Any) -> SessionManager:
         return SessionManager(store, config=CONFIG, clock=self.clock)
@@ -344,7 +347,7 @@ class SideBySide(RuleBasedStateMachine):
             self.retired.append(self.managers[1])
         else:
             self.managers[1].close()
-        self.stores[1] = self._sqlite()
+        self.stores[1] = open_store(self.url)
         self.managers[1] = self._manager(self.stores[1])
 
     # --- What always holds -------------------------------------------------------------------------------------------
@@ -392,10 +395,45 @@ class SideBySide(RuleBasedStateMachine):
         shutil.rmtree(self.folder)
 
 
-TestSideBySide = SideBySide.TestCase
-TestSideBySide.settings = settings(
-    max_examples=80, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+class BesideValkey(SideBySide):
+    """The same on a Valkey server."""
+
+    server: ClassVar[Valkey]
+
+    def place(self) -> str:
+        return self.server.url(prefix=fresh_prefix(), clock="caller", deadline=10)
+
+
+class BesideCluster(BesideValkey):
+    """The same on a cluster of three."""
+
+
+class BesidePostgres(SideBySide):
+    """The same on a PostgreSQL server."""
+
+    server: ClassVar[Any]
+
+    def place(self) -> str:
+        return self.server.url(schema=fresh_prefix(), clock="caller", deadline=10)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _servers(valkey: Valkey, valkey_cluster: Any, postgres: Any) -> None:
+    BesideValkey.server, BesideCluster.server, BesidePostgres.server = valkey, valkey_cluster, postgres
+
+
+def _examples(machine: type[SideBySide], count: int) -> Any:
+    case = machine.TestCase
+    case.settings = settings(
+        max_examples=count, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    )
+    return case
+
+
+TestSideBySide = _examples(SideBySide, 80)
+TestBesideValkey = _examples(BesideValkey, 80)
+TestBesideCluster = _examples(BesideCluster, 40)
+TestBesidePostgres = _examples(BesidePostgres, 40)
 
 
 def test_the_model_is_independent() -> None:
