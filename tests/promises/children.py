@@ -52,7 +52,7 @@ class Child:
     def finish(self) -> list[str]:
         """What else it says until it ends, as it should, with success."""
         out, complaint = self.process.communicate(timeout=60)
-        assert self.process.returncode == 0, f"{self.job} failed: {complaint}"
+        assert self.process.returncode == 0, f"{self.job} failed ({self.process.returncode}): {complaint}"
         return out.splitlines()
 
     def __enter__(self) -> Self:

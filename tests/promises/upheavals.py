@@ -184,12 +184,17 @@ def interrupted_calls(url: str) -> None:
     interrupts = 0
     with SessionManager(url, config=PATIENT) as sessions:
         ids = [sessions.create_session(data={"number": number, "visits": 0}) for number in range(10)]
-        made = unknown = 0
+        unknown = 0
+        began = time.monotonic()
+        for session_id in ids:
+            sessions.get_session(session_id)
+            sessions.update(session_id, "visits", add_one)
+        made, pace = 10, (time.monotonic() - began) / 10
         for turn in range(300):
             session_id = ids[turn % 10]
             armed.append(True)
-            longest = random.choice((0.015, 0.05))  # the latter leaves time to connect anew
-            signal.setitimer(signal.ITIMER_REAL, random.uniform(0.0001, longest))
+            longest = random.choice((1.2, 4.0)) * pace  # the latter leaves time to connect anew
+            signal.setitimer(signal.ITIMER_REAL, random.uniform(0.02 * pace, longest))
             try:
                 assert sessions.get_session(session_id)["number"] == turn % 10
                 unknown += 1
