@@ -13,7 +13,7 @@ help:  ## this list
 demo: .venv/ready-demo  ## the shop, in a browser
 	$(BIN)/sojourn demo
 
-test: .venv/ready-test browser servers  ## every test (about ten minutes on 2 cores)
+test: .venv/ready-test browser servers  ## every test (about a quarter of an hour on 2 cores)
 	$(BIN)/pytest -n 2 -m 'not battery'
 	$(BIN)/pytest -m battery
 
