@@ -1,5 +1,5 @@
-"""Promise 3, and the faults of TRUST.md section 3 that a machine can have: a clear refusal, nothing stored is harmed,
-nothing is acknowledged that is not kept, and all goes on when the fault is over."""
+"""Promise 3, and the faults that a machine can have: a clear refusal, nothing stored is harmed, nothing is acknowledged
+that is not kept, and all goes on when the fault is over."""
 
 from __future__ import annotations
 
