@@ -1,0 +1,158 @@
+"""What the scripts of the Valkey store write beside what a caller sees: of a large session in part, of its expiry, of
+its place among the deadlines, and of facts; and that they work with no head that is damaged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import inf
+from typing import Any, NamedTuple
+
+import pytest
+
+from servers.valkey import Valkey, fresh_prefix
+from sojourn import DamagedRecord, open_store
+from sojourn.blocking import run
+from sojourn.record import Committed, Record, replace
+from sojourn.stores.valkey_blob import seal
+from sojourn.testing import NOW, new_record, successor
+
+DAY = 86_400
+
+
+class Keys(NamedTuple):
+    """A store that goes by the caller's clock, for blocking callers; its server, and its prefix there."""
+
+    store: Any
+    server: Valkey
+    prefix: str
+
+    def key(self, name: str) -> str:
+        return f"{self.prefix}{{0}}:{name}"
+
+    def left(self, record: Record) -> float:
+        """Seconds until the server removes a record by itself."""
+        return int(self.server.do("PTTL", self.key(record.handle))) / 1000
+
+
+@pytest.fixture
+def keys(valkey: Valkey) -> Iterator[Keys]:
+    prefix = fresh_prefix()
+    store = open_store(valkey.url(prefix=prefix, clock="caller", deadline=10))
+    yield Keys(store, valkey, prefix)
+    run(store.close())
+
+
+# --- Large sessions, of which only a part is sent --------------------------------------------------------------------
+
+_LARGE = {f"document {number}": bytes([number]) * 400 for number in range(100)}
+
+
+def commit_in_part(store: Any, base: Record, **changes: Any) -> Record:
+    """A commit of which only a part is sent; the record that was wanted."""
+    wanted = successor(base, fields=base.fields | {"document 42": b"x" * 400}, **changes)
+    assert store._patch(base, seal(wanted)), "the whole of it would be sent"
+    assert isinstance(run(store.commit(base, wanted, NOW)), Committed)
+    return wanted
+
+
+def test_a_part_leaves_what_others_wrote(keys: Keys) -> None:
+    """A commit of which only a part is sent leaves alone what came to the head since its load: that the session lived
+    on when all others ended, that it was touched, and that it is leased."""
+    store, record = keys.store, new_record(fields=_LARGE)
+    run(store.create(record, NOW))
+    run(store.end_matching(NOW, keep=record.handle))
+    assert run(store.load(record.handle)) == record
+    assert run(store.touch(record.handle, 0, NOW + 5, NOW + 5))
+    wanted = commit_in_part(store, record)
+    assert run(store.load(record.handle)) == replace(wanted, accessed_at=NOW + 5)
+    held = run(store.lease(record.handle, 0, 10.0, NOW + 6)).record
+    again = successor(wanted, fields=wanted.fields | {"document 7": b"y" * 400})
+    assert isinstance(run(store.commit(wanted, again, NOW + 20)), Committed)
+    found = run(store.load(record.handle))
+    assert (found.version, found.fence, found.leased_until) == (again.version, held.fence, held.leased_until)
+
+
+def test_a_part_prolongs_the_expiry(keys: Keys) -> None:
+    """A commit of which only a part is sent moves the time after which the server removes the session, and takes it
+    away where the session has no end any more."""
+    store = keys.store
+    record = new_record(fields=_LARGE, idle_timeout=999.5, lasts=5e8)
+    run(store.create(record, NOW))
+    run(store.load(record.handle))
+    assert DAY + 1090 < keys.left(record) <= DAY + 1100
+    active = commit_in_part(store, record, accessed_at=NOW + 500)
+    assert DAY + 1590 < keys.left(record) <= DAY + 1600
+    commit_in_part(store, active, idle_timeout=inf, ends_at=inf)
+    assert keys.left(record) == -0.001
+
+
+# --- The end of all --------------------------------------------------------------------------------------------------
+
+
+def test_who_is_kept_must_have_been_alive(keys: Keys) -> None:
+    """The end of all sessions but one does not revive that one, if it had ended with all others before."""
+    store = keys.store
+    run(store.create(record := new_record(), NOW))
+    run(store._begin_anew(None))  # and its caller died before anything was removed
+    run(store.end_matching(NOW, keep=record.handle))
+    assert run(store.load(record.handle)) is None
+
+
+def test_the_end_of_all_loses_nothing(keys: Keys) -> None:
+    """Where one process ends all sessions, another does not take it for a server that lost what it held."""
+    other = open_store(keys.server.url(prefix=keys.prefix, clock="caller", deadline=10))
+    run(keys.store.create(record := new_record(), NOW))
+    run(other.end_matching(NOW))
+    assert run(keys.store.load(record.handle)) is None
+    run(other.close())
+
+
+# --- Deadlines, facts, damage ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("change", [{"idle_timeout": 20.0}, {"ends_at": NOW + 50}])
+def test_a_deadline_that_comes_nearer_is_swept_in_time(keys: Keys, change: dict[str, float]) -> None:
+    """A session that is to end earlier than it was is swept when it is over, not when it would have been."""
+    record = new_record(idle=1000)
+    run(keys.store.create(record, NOW))
+    run(keys.store.commit(record, successor(record, **change), NOW))
+    told = run(keys.store.purge_expired(NOW + 130, 10))
+    assert [(one.handle, one.reason) for one in told] == [(record.handle, "expired")]
+
+
+def test_facts_where_the_servers_clock_went_back(keys: Keys) -> None:
+    """Where the last fact is from a time that is still to come, as the server's clock was set back, later facts follow
+    it all the same."""
+    store = keys.store
+    run(store.create(first := new_record(), NOW))
+    seconds, _ = keys.server.do("TIME")
+    ahead = f"{int(seconds) + 500}000000-0"
+    ((_, fields),) = keys.server.do("XRANGE", keys.key("log"), "-", "+")
+    keys.server.do("XADD", keys.key("log"), ahead, *fields)
+    run(store.create(second := new_record(), NOW))
+    run(store.end([first.handle], "ended", NOW))
+    position, told = run(store.changes(0, 10))
+    assert [(one.kind, one.handle) for one in told[2:]] == [("created", second.handle), ("ended", first.handle)]
+    run(store.create(third := new_record(), NOW))
+    assert [one.handle for one in run(store.changes(position, 10))[1]] == [third.handle]
+
+
+def test_a_damaged_head_is_not_worked_with(keys: Keys) -> None:
+    """Where a byte of what the scripts read and write is damaged, no touch, lease or commit makes it sound: each says
+    that it is damaged, and so does the next load."""
+    store = keys.store
+    for byte in (5, 13, 24, 28):  # of the last activity, the end of a lease, its number, and the epoch
+        record = new_record()
+        run(store.create(record, NOW))
+        whole = bytearray(keys.server.do("GET", keys.key(record.handle)))
+        whole[byte] ^= 0x40
+        keys.server.do("SET", keys.key(record.handle), bytes(whole))
+        for operation in (
+            lambda record=record: store.touch(record.handle, 0, NOW, NOW),
+            lambda record=record: store.lease(record.handle, 0, 1.0, NOW),
+            lambda record=record: store.commit(record, successor(record), NOW),
+            lambda record=record: store.load(record.handle),
+        ):
+            with pytest.raises(DamagedRecord):
+                run(operation())
+        assert keys.server.do("GET", keys.key(record.handle)) == bytes(whole)
