@@ -22,6 +22,7 @@ from sojourn import (
     OutcomeUnknown,
     SessionConfig,
     SessionGone,
+    SessionLeased,
     SessionManager,
     StoreError,
     StoreUnavailable,
@@ -259,6 +260,20 @@ async def test_an_outcome_that_stays_unknown_is_told(world: World) -> None:
     assert await sessions.update(session_id, "n", increment) == 2
 
 
+async def test_nothing_is_sent_again_when_no_time_is_left(world: World) -> None:
+    """A reply that does not come before the time is up is not asked for again: its outcome is unknown."""
+    store, sessions, session_id = await opened(world, SessionConfig(deadline=0.05))
+
+    def cut(*_: Any, **__: Any) -> None:
+        time.sleep(0.1)
+        raise OutcomeUnknown("cut")
+
+    store.after["commit"] = cut
+    with pytest.raises(OutcomeUnknown):
+        await sessions.update(session_id, "n", increment)
+    assert store.calls.count("commit") == 1
+
+
 async def test_a_cut_reply_to_a_batch_applies_once(world: World) -> None:
     """The same for a commit that carries many writers' changes, also when others got in between on another manager."""
     store, sessions, session_id = await opened(world)
@@ -382,6 +397,24 @@ async def test_who_is_always_overtaken_takes_a_turn(world: World) -> None:
     after = await store.store.load(current.handle)
     assert (after.fence, after.leased_until) == (current.fence, 0.0)
     assert isinstance(await store.store.commit(after, successor(after), NOW), Committed)
+
+
+async def test_a_holder_who_lost_the_lease_is_told_at_once(world: World) -> None:
+    """A holder after whom another came is told so as soon as it is known, and not when its time is up."""
+    store, clock = Through(MemoryStore()), Clock()
+    theirs, ours = (world.sessions(store, config=SessionConfig(deadline=2), clock=clock) for _ in range(2))
+    session_id = await ours.create_session(data={"n": 0})
+    block = theirs.exclusive(session_id, hold=10)
+    late = await block.__aenter__()
+    late["n"] = 100
+    clock.advance(10)
+    async with ours.exclusive(session_id, hold=10) as session:
+        session["n"] = 1
+        before = store.calls.count("commit")
+        with pytest.raises(SessionLeased, match="the lease ran out"):
+            await block.__aexit__(None, None, None)
+        assert store.calls.count("commit") - before <= 1
+    assert await ours.get_session(session_id) == {"n": 1}
 
 
 @pytest.mark.parametrize("error", [StoreUnavailable("down"), OutcomeUnknown("cut")], ids=repr)

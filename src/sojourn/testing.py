@@ -664,6 +664,15 @@ class StoreContract:
         assert await store.load(record.handle) == replace(older, fence=1, leased_until=NOW + 10)
 
     @_proves
+    async def test_a_lease_can_be_taken_when_the_one_before_is_over(self, store: Store) -> None:
+        """A lease holds until its end, and not at it: then the next one can be taken."""
+        record = new_record()
+        await _create(store, record)
+        held = _record(await store.lease(record.handle, 0, 10.0, NOW))
+        assert await store.lease(record.handle, 0, 10.0, NOW + 9.75) == Leased(held)
+        assert _record(await store.lease(record.handle, 0, 10.0, NOW + 10)).fence == 2
+
+    @_proves
     async def test_the_number_of_a_lease_only_grows(self, store: Store) -> None:
         """Each lease has the number after the last one's, whether that was given back or ran out; and a commit that was
         made before it does not lower the number."""

@@ -107,6 +107,29 @@ def test_the_end_of_all_loses_nothing(keys: Keys) -> None:
     run(other.close())
 
 
+# --- The sessions of a user ------------------------------------------------------------------------------------------
+
+
+def test_a_users_sessions_are_known_as_long_as_one_may_live(keys: Keys) -> None:
+    """What names the sessions of a user is kept as long as the one that may live the longest, whichever came last: else
+    the end of all of them would miss it."""
+
+    def left() -> float:
+        return int(keys.server.do("PTTL", keys.key("user:ada"))) / 1000
+
+    def create(**times: float) -> None:
+        run(keys.store.create(new_record(user_id="ada", **times), NOW))
+
+    create(lasts=500.0)
+    assert DAY + 490 < left() <= DAY + 500
+    create(lasts=100_000.0)
+    create(lasts=500.0)
+    assert DAY + 99_990 < left() <= DAY + 100_000
+    create(idle_timeout=inf, ends_at=inf)
+    create(lasts=500.0)
+    assert left() == -0.001
+
+
 # --- Deadlines, facts, damage ----------------------------------------------------------------------------------------
 
 
