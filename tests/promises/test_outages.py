@@ -67,7 +67,7 @@ async def test_an_outage(world: worlds.World, opened: Opened, outage: Outage) ->
     """10 callers at once write, and others read, create, end and ask for ids that nobody has, while the server is away:
     all are answered in time, and nobody is told of a session that there is none. Afterwards the same manager goes on,
     and each write that was acknowledged is there once, each that was refused is not."""
-    with way(appendonly="yes") as there:
+    with way(appendonly="yes", appendfsync="always") as there:
         sessions = opened(through(there.server.url(), there.proxy), config=IMPATIENT)
         ids = [await sessions.create_session("ada", {"visits": 0}) for _ in range(CALLERS)]
         leaving = [await sessions.create_session("eve") for _ in range(ROUNDS)]
@@ -127,7 +127,7 @@ async def _recovered(sessions: Sessions, session_id: str) -> None:
 async def test_a_short_break_is_not_noticed(world: worlds.World, opened: Opened) -> None:
     """All connections are reset, the server is restarted, and its scripts are flushed, again and again while it is
     idle: nobody hears of it."""
-    with way(appendonly="yes") as there:
+    with way(appendonly="yes", appendfsync="always") as there:
         sessions = opened(through(there.server.url(), there.proxy), config=SessionConfig(deadline=5))
         session_id = await sessions.create_session(data={"visits": 0})
         breaks = (there.proxy.reset, there.server.restart, lambda: there.server.do("SCRIPT", "FLUSH"))

@@ -382,3 +382,35 @@ async def test_of_a_large_session_only_what_changed_is_sent(world: World) -> Non
             fields = await sessions.get_session(session_id)
             assert (fields["document 0"], fields["document 42"]) == ("z" * 300, "l0nger" * 100)
             assert len(fields) == 200
+
+
+# --- A full server ---------------------------------------------------------------------------------------------------
+
+
+async def test_on_a_full_server_sessions_can_be_read_and_ended(world: World) -> None:
+    """A server that is full serves reads, ends one session, all of a user, and all there are; what adds to it is
+    refused, and says so."""
+    with Valkey(maxmemory="100mb", maxmemory_policy="noeviction") as server:
+        sessions = world.sessions(server.url())
+        async with sessions:
+            ids = [await sessions.create_session("ada", {"n": number}) for number in range(4)]
+            others = [await sessions.create_session("bob") for _ in range(2)]
+            server.do("CONFIG", "SET", "maxmemory", "1mb")
+            assert await sessions.get_session(ids[0]) == {"n": 0}
+            for refused in (sessions.create_session(), sessions.update(ids[0], "n", lambda n: n + 1)):
+                with pytest.raises(StoreUnavailable, match="full"):
+                    await refused
+            await sessions.end_session(ids[0])
+            assert not await sessions.is_session_active(ids[0])
+            assert await sessions.end_user_sessions("ada") == 3
+            assert await sessions.end_sessions() == 2
+            assert not any([await sessions.is_session_active(one) for one in (*ids, *others)])
+
+
+async def test_a_user_who_may_not_look_at_the_server(world: World) -> None:
+    """A user without the right to INFO sweeps all the same."""
+    with Valkey(user="app", password="secret") as server:
+        server.do("ACL", "SETUSER", "app", "-info")
+        sessions = world.sessions(server.url())
+        async with sessions:
+            assert await sessions.purge_expired() == 0

@@ -24,6 +24,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Coroutine, Sequence
@@ -161,9 +162,10 @@ def _url(arguments: argparse.Namespace) -> str:
 
 
 def _public(url: str) -> str:
-    """The URL without its password."""
+    """The URL without its passwords: before the host, or among the options, where PostgreSQL takes one as well."""
     password = urlsplit(url).password
-    return url if password is None else url.replace(f":{password}@", ":***@")
+    shown = url if password is None else url.replace(f":{password}@", ":***@")
+    return re.sub(r"([?&](?:ssl)?password=)[^&]*", r"\1***", shown)
 
 
 def _presenter(arguments: argparse.Namespace) -> Callable[[Document], None]:

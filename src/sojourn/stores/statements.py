@@ -22,6 +22,14 @@ def read_statements(file: str) -> dict[str, str]:
     return {name: text.strip() for name, text in zip(parts[::2], parts[1::2], strict=True)}
 
 
+def _joined(common: str, text: str) -> str:
+    """A script after what all begin with. What it asks of the server (``#!lua flags=...``) must come first."""
+    if not text.startswith("#!"):
+        return f"{common}\n{text}"
+    asks, _, rest = text.partition("\n")
+    return f"{asks}\n{common}\n{rest}"
+
+
 class Script(Struct, frozen=True):
     """A script, and the digest by which a server knows it."""
 
@@ -37,5 +45,5 @@ def read_scripts(folder: str) -> dict[str, Script]:
         if file.name.endswith(".lua")
     }
     common = texts.pop(_COMMON)
-    whole = {name: f"{common}\n{text}" for name, text in sorted(texts.items())}
+    whole = {name: _joined(common, text) for name, text in sorted(texts.items())}
     return {name: Script(text, sha1(text.encode()).hexdigest().encode()) for name, text in whole.items()}  # noqa: S324 - the digest that EVALSHA asks for

@@ -18,7 +18,7 @@ from typing import Any, Final
 from urllib.parse import SplitResult
 
 from ..config import SessionConfig
-from ..errors import DamagedRecord, OutcomeUnknown
+from ..errors import DamagedRecord, OutcomeUnknown, StoreError
 from ..facts import created
 from ..policy import guard, is_over
 from ..record import Cap, Change, Committed, Conflict, EndReason, Gone, Leased, Outcome, Record, Refused, Summary
@@ -156,9 +156,14 @@ class ValkeyStore:
         if at_once:
             await self._begin_anew(keep)
         told: tuple[Change, ...] = ()
-        async for handles in self._deadlines.walk():
-            leaving = [handle for handle in handles if handle != keep]
-            told += await self._users.end(leaving, reason, now, only_dead=at_once, idle_since=idle_since)
+        try:
+            async for handles in self._deadlines.walk():
+                leaving = [handle for handle in handles if handle != keep]
+                told += await self._users.end(leaving, reason, now, only_dead=at_once, idle_since=idle_since)
+        except StoreError as error:
+            if not at_once:
+                raise
+            log.warning("all sessions have ended; not all records could be removed, a sweep will: %s", error)
         return told
 
     async def summaries(

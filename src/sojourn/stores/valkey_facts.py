@@ -19,21 +19,23 @@ HISTORY: Final = 10_000
 """Facts kept in each log, about."""
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(tuple[str, Any, float, str, str | bool | None, str | None]).decode
+_decode = msgspec.msgpack.Decoder(tuple[str | bool | None, Any, float, str, str | bool | None, str | None]).decode
 MASK: Final = (1 << 64) - 1
 _SEQUENCE: Final = 12  # bits of a position for the facts of one microsecond; a script makes 500 at most
 
 
 def pack_fact(change: Change) -> bytes:
-    """A fact as an entry of the log."""
-    return _encode((change.id, change.kind, change.at, change.handle, change.user_id, change.reason))
+    """A fact as an entry of the log. Most are named by their session and kind: they need no other name."""
+    name = None if change.id == f"{change.handle}:{change.kind}" else change.id
+    return _encode((name, change.kind, change.at, change.handle, change.user_id, change.reason))
 
 
 def unpack_fact(fact: bytes) -> Change:
-    """The fact in an entry. (A script that ends a session without a user writes false for none.)"""
+    """The fact in an entry. (A script writes false for none.)"""
     name, kind, at, handle, user_id, reason = _decode(fact)
+    named = name if isinstance(name, str) else f"{handle}:{kind}"
     owner = user_id if isinstance(user_id, str) else None
-    return Change(id=name, kind=kind, at=at, handle=handle, user_id=owner, reason=reason)
+    return Change(id=named, kind=kind, at=at, handle=handle, user_id=owner, reason=reason)
 
 
 def position_of(name: bytes) -> int:

@@ -43,12 +43,13 @@ __all__ = [
 CHUNK = 65536
 """Bytes read at once."""
 
+_PACKED = (bytes, str)
+
 Reply: TypeAlias = Any
 """bytes, int, None, a list of replies, or a `ReplyError`."""
 
 ReplyError = hiredis.ReplyError
 ProtocolError = hiredis.ProtocolError
-pack = hiredis.pack_command
 
 
 class NotSent(Exception):
@@ -112,6 +113,13 @@ def opening(login: Login, *, check_primary: bool) -> list[tuple[Any, ...]]:
     if check_primary:
         requests.append(("ROLE",))
     return requests or [("PING",)]
+
+
+def pack(arguments: tuple[Any, ...]) -> bytes:
+    """A request as bytes. (hiredis makes text of numbers by itself, but crashes if a signal handler raises then.)"""
+    texts: Any = tuple([one if type(one) in _PACKED else str(one) for one in arguments])
+    packed: bytes = hiredis.pack_command(texts)
+    return packed
 
 
 def refusal(replies: Sequence[Reply]) -> str | None:

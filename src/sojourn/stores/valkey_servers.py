@@ -38,7 +38,7 @@ _REFUSED: Final = {
 }
 """First words of errors that do not pass by themselves within a request, and the remedy."""
 
-_AT_ONCE: Final = ("", "NOSCRIPT", "MOVED")
+_AT_ONCE: Final = ("NOSCRIPT", "MOVED")
 """Reasons after which the next attempt need not wait."""
 
 _FIRST_PAUSE: Final = 0.005
@@ -253,56 +253,64 @@ class Servers:
         connections of their own, as these requests will keep a connection waiting."""
         replies = Replies()
         pause, problem = 0.0, ""
-        while True:
+        while len(replies) < len(requests):
             rest = requests[len(replies) :] if replies else requests
+            link: Link | None = None
             try:
-                problem = await self._go_on(rest, replies, until, apart)
-            except TooLate as error:
-                problem = problem or str(error)
+                address = self._topology.known(rest[0].slot) or await self._topology.find(rest[0].slot, until)
+                link = self._links.get(address, apart=apart)
+                asked = self._first_of(rest, address)
+                found = await link.exchange([request.arguments for request in asked], until)
+                problem = ""
+                if ReplyError in map(type, found):
+                    problem = await self._sort_out(asked, found, replies, link, until)
+                else:
+                    replies += found
             except NotSent as error:
-                problem = str(error)
+                problem = problem if problem and isinstance(error, TooLate) else str(error)
+                self._doubt(link)
             except NoReply as error:
                 problem, replies.again = str(error), True
+                self._doubt(link)
                 if any(request.nature == "once" for request in rest):
                     raise OutcomeUnknown(f"{problem}: the write may have been made, or not", final=True) from error
-            if len(replies) == len(requests):
-                return replies
-            if problem in _AT_ONCE:
-                pause = 0.0
-            else:
-                left = until - time.monotonic()
-                pause = min(2 * pause or _FIRST_PAUSE, _LONGEST_PAUSE)
-                if left <= pause:
-                    await self._sleep(max(left, 0.0))  # whoever sends this again knows then that no time is left
-                    if replies.again and any(request.nature != "reads" for request in rest):
-                        raise OutcomeUnknown(f"{problem}: the write may have been made, or not", final=True)
-                    raise StoreUnavailable(f"{problem}: nothing was written")
-                await self._sleep(pause)
+            if problem:
+                pause = 0.0 if problem in _AT_ONCE else min(2 * pause or _FIRST_PAUSE, _LONGEST_PAUSE)
+                await self._wait(pause, until, problem, replies, rest)
+        return replies
 
-    async def _go_on(self, requests: Sequence[Request], replies: list[Reply], until: float, apart: bool) -> str:
-        """Ask the first server what it can answer of these, and add the replies up to the first that it declined. Why
-        it declined; empty if it did not."""
-        slot = requests[0].slot
-        address = self._topology.known(slot) or await self._topology.find(slot, until)
-        count = 1
-        while count < len(requests) and (
-            requests[count].slot == slot or self._topology.known(requests[count].slot) == address
-        ):
-            count += 1
-        link = self._links.get(address, apart=apart)
-        try:
-            found = await link.exchange([request.arguments for request in requests[:count]], until)
-        except (NotSent, NoReply):
-            self._topology.doubt(address)
-            raise
-        if ReplyError not in map(type, found):
-            replies += found
-            return ""
-        for request, reply in zip(requests, found, strict=False):
+    async def _wait(self, pause: float, until: float, problem: str, replies: Replies, rest: Sequence[Request]) -> None:
+        """Wait before the next attempt; raise what there is to say if no time is left for one."""
+        if not pause:
+            return
+        left = until - time.monotonic()
+        await self._sleep(max(min(pause, left), 0.0))  # to the end: whoever sends this again knows that no time is left
+        if left <= pause:
+            if replies.again and any(request.nature != "reads" for request in rest):
+                raise OutcomeUnknown(f"{problem}: the write may have been made, or not", final=True)
+            raise StoreUnavailable(f"{problem}: nothing was written")
+
+    def _first_of(self, requests: Sequence[Request], address: Address) -> Sequence[Request]:
+        """The first of these requests that one server can answer together."""
+        slot, known = requests[0].slot, self._topology.known
+        for count, request in enumerate(requests):
+            if request.slot != slot and known(request.slot) != address:
+                return requests[:count]
+        return requests
+
+    def _doubt(self, link: Link | None) -> None:
+        if link is not None:
+            self._topology.doubt(link.address)
+
+    async def _sort_out(
+        self, requests: Sequence[Request], found: list[Reply], replies: list[Reply], link: Link, until: float
+    ) -> str:
+        """Add the replies up to the first request that the server declined. Why it declined; empty if it did not."""
+        for request, reply in zip(requests, found, strict=True):
             if isinstance(reply, ReplyError):
                 word = str(reply).split(" ", 1)[0]
                 if word in _REFUSED:
-                    raise StoreUnavailable(f"{address}: {_REFUSED[word]} ({reply}). Nothing was written")
+                    raise StoreUnavailable(f"{link.address}: {_REFUSED[word]} ({reply}). Nothing was written")
                 if word in _DECLINED:
                     return await self._declined(word, str(reply), request, link, replies, until)
             replies.append(reply)

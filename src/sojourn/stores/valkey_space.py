@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from os import urandom
 from typing import Any, Final
 from zlib import crc32
@@ -119,18 +119,17 @@ class Space:
         """The request that runs a script."""
         return Request(("EVALSHA", SCRIPTS[name].digest, len(keys), *keys, *values), slot, nature)
 
-    async def ask(self, *requests: Request) -> Replies:
+    def ask(self, *requests: Request) -> Coroutine[Any, Any, Replies]:
         """The replies, within the deadline."""
         if self._closed:
             raise StoreUnavailable("the store was closed")
-        if not requests:
-            return Replies()
-        return await self._servers.ask(requests, time.monotonic() + self._deadline)
+        return self._servers.ask(requests, time.monotonic() + self._deadline)
 
-    async def write(self, *requests: Request) -> Replies:
+    def write(self, *requests: Request) -> Coroutine[Any, Any, Replies]:
         """As `ask`, and acknowledged by so many replicas as the store promises."""
-        if not self._replicas:
-            return await self.ask(*requests)
+        return self._replicated(*requests) if self._replicas else self.ask(*requests)
+
+    async def _replicated(self, *requests: Request) -> Replies:
         if self._closed:
             raise StoreUnavailable("the store was closed")
         slot = requests[-1].slot
@@ -175,8 +174,12 @@ class Space:
         if self._looked:
             return
         self._looked = True
-        (found,) = await self.ask(read(self.shards[0].slot, "INFO", "memory"))
-        if isinstance(found, bytes):  # a user who may not ask is answered with an error
+        try:
+            (found,) = await self.ask(read(self.shards[0].slot, "INFO", "memory"))
+        except StoreUnavailable as error:  # a user who may not ask, for one
+            log.debug("whether the server evicts sessions can't be found out: %s", error)
+            return
+        if isinstance(found, bytes):
             facts = dict(line.split(":", 1) for line in found.decode().splitlines() if ":" in line)
             policy = facts.get("maxmemory_policy", "noeviction")
             if policy != "noeviction" and facts.get("maxmemory") != "0":

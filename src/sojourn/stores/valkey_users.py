@@ -87,7 +87,8 @@ class Users:
         if (reply[0] if isinstance(reply, list) else reply) == 1:
             if leaving:
                 await self.mark(record.user_id or "", leaving)
-                joined.evicted = await self.end(list(leaving), "evicted", now)
+                # Only those that are the user's by now: one that is only becoming it finds that it may not stay.
+                joined.evicted = await self.end(list(leaving), "evicted", now, user_id=record.user_id)
             reason = self.may_stay(entry, *parts(record.handle, standing, 2))
             if reason is not None:
                 joined.ended = await self.end([record.handle], reason, now)

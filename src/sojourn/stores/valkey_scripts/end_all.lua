@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Make all sessions of a shard dead in one step: a new epoch, to which none of them belongs.
 -- KEYS: epoch, and the record that is to live on, if one is
 -- ARGV: name of this life

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- End sessions: delete their records and make their facts.
 -- KEYS: epoch, log, count, then a record each
 -- ARGV: now, reason, history, only the dead ('1' or ''), only of this user, whether there is such a user ('1' or ''),
@@ -43,7 +44,7 @@ for at = 4, #KEYS do
       local handle = string.match(key, '[^:]*$')
       redis.call('DEL', key)
       redis.call('DECR', KEYS[3])
-      note(KEYS[2], ARGV[3], cmsgpack.pack({handle .. ':ended', 'ended', now, handle, user, reason}))
+      note(KEYS[2], ARGV[3], cmsgpack.pack({false, 'ended', now, handle, user, reason}))
       answers[#answers + 1] = {user, reason, string.format('%.17g', now)}
     else
       answers[#answers + 1] = head ~= nil and string.format('%.17g', deadline_of(head)) or 'inf'

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Begin to end all sessions of a user: those that are only being made now will find that they may not stay.
 -- KEYS: user
 -- Answers the handles entered.

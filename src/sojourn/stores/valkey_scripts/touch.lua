@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Record activity.
 -- KEYS: record, epoch
 -- ARGV: now, generation, accessed, room
