@@ -1,4 +1,4 @@
-"""The command line: `python -m bench [memory|sqlite|valkey|postgres|asgi|million ...] [--quick] [--json FILE]`.
+"""The command line: `python -m bench [name ...] [--quick] [--json FILE]`; the names are listed in `NAMES`.
 
 The benches are imported when they run: the processes that some of them start import this module again, and
 should not pay for every peer.
@@ -15,7 +15,7 @@ from rich.console import Console
 
 from . import report
 
-NAMES = ("memory", "sqlite", "valkey", "postgres", "asgi", "million")
+NAMES = ("memory", "sqlite", "valkey", "postgres", "asgi", "asgi_redis", "million")
 
 
 def main() -> None:

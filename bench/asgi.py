@@ -137,9 +137,7 @@ class Site:
 
 
 def bench(*, quick: bool) -> Section:
-    """The added time of each, in memory and on a server."""
-    from . import asgi_redis  # it needs what is here
-
+    """The added time of each, in memory."""
     rounds, seconds = (7, 0.02) if quick else (15, 0.15)
     section = Section("asgi")
     found: dict[str, Samples] = {}
@@ -154,7 +152,6 @@ def bench(*, quick: bool) -> Section:
     section.figures["request_seconds"] = {operation: cell.medians() for operation, cell in found.items()}
     section.tables = [table("ASGI: session time added to a request", found, SOJOURN)]
     section.verdicts = _verdicts(found)
-    asgi_redis.measure_all(section, rounds, seconds)
     return section
 
 
