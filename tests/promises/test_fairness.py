@@ -131,7 +131,7 @@ async def _read(sessions: Sessions, session_id: str) -> float:
 @pytest.mark.parametrize("world", [worlds.ASYNC], indirect=True)
 @pytest.mark.parametrize("place", ["power"], indirect=True)
 async def test_no_event_loop_waits_for_a_write(place: Place, why: str) -> None:
-    """64 tasks write while a transaction takes most of a second: other tasks go on, and readers are served at once."""
+    """64 tasks write while a transaction takes two seconds: other tasks go on, and readers are served at once."""
     sessions = place.sessions(config=PATIENT)
     session_ids = [await sessions.create_session(data={"visits": 0}) for _ in range(64)]
     with ExitStack() as stack:
@@ -141,21 +141,21 @@ async def test_no_event_loop_waits_for_a_write(place: Place, why: str) -> None:
                 holder.expect("holding")
                 slow = asyncio.get_running_loop().run_in_executor(None, _let_go_on, holder)
             else:
-                slow = asyncio.ensure_future(sessions.store._file.write(lambda connection: time.sleep(0.8)))
+                slow = asyncio.ensure_future(sessions.store._file.write(lambda connection: time.sleep(2.0)))
             began = time.monotonic()
             await asyncio.sleep(0.01)
             writers = [asyncio.create_task(sessions.update(one, "visits", add_one)) for one in session_ids]
             reading = await _read(sessions, session_ids[0])
             assert not any(writer.done() for writer in writers)
             assert await asyncio.gather(*writers) == [1] * 64
-            assert time.monotonic() - began > 0.6
+            assert time.monotonic() - began > 1.6
             await slow
-    assert ticker.longest < 0.3
-    assert reading < 0.3
+    assert ticker.longest < 1.0
+    assert reading < 1.0
 
 
 def _let_go_on(holder: Child) -> None:
-    time.sleep(0.8)
+    time.sleep(2.0)
     os.kill(holder.pid, signal.SIGCONT)
     assert holder.finish() == ["kept"]
 
