@@ -298,6 +298,14 @@ def test_a_damaged_row(database: Database, store: Store) -> None:
     assert run(store.verify()) == []
 
 
+def test_who_is_kept_must_have_been_alive(database: Database, store: Store) -> None:
+    """The end of all sessions but one does not revive that one, if it had ended with all others before."""
+    run(store.create(record := new_record(), NOW))
+    database.ask("UPDATE sojourn.era SET epoch = epoch + 1")  # all ended, and who ended them died before removing them
+    run(store.end_matching(NOW, keep=record.handle))
+    assert run(store.load(record.handle)) is None
+
+
 def test_a_sweep_stops_for_nobody(database: Database) -> None:
     """A sweep passes by what somebody else is at work on, and does not keep writers waiting."""
     store = open_store(database.url(clock="caller", deadline=0.5))

@@ -9,11 +9,13 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from servers.process import until
 from servers.valkey import Valkey, fresh_prefix
-from sojourn import DamagedRecord, open_store
+from sojourn import DamagedRecord, OutcomeUnknown, open_store
 from sojourn.blocking import run
 from sojourn.record import Committed, Record, replace
 from sojourn.stores.valkey_blob import seal
+from sojourn.stores.valkey_servers import Replies
 from sojourn.testing import NOW, new_record, successor
 
 DAY = 86_400
@@ -98,6 +100,34 @@ def test_who_is_kept_must_have_been_alive(keys: Keys) -> None:
     assert run(store.load(record.handle)) is None
 
 
+def test_replicas_must_know_of_what_was_made_before() -> None:
+    """Where replicas must acknowledge each write, and the one that there is hangs: a commit or a creation that was made
+    and not acknowledged is not acknowledged when it is repeated either, and neither is the end of all, where there is
+    none."""
+    with Valkey() as primary, Valkey(replica_of=primary.port) as replica:
+        until(primary.is_followed, "the first copy")
+        options = {"durability": "replicated", "replicas": 1, "clock": "caller"}
+        store: Any = open_store(primary.url(**options, deadline=0.3))
+        elsewhere: Any = open_store(primary.url(**options, deadline=0.3, prefix="elsewhere"))
+        patient: Any = open_store(primary.url(**options, deadline=10))
+        run(store.create(record := new_record(), NOW))
+        wanted, another = successor(record), new_record()
+        replica.hang()
+        for operation in (
+            lambda: store.commit(record, wanted, NOW),
+            lambda: store.create(another, NOW),
+            lambda: elsewhere.end_matching(NOW),
+        ):
+            for _ in range(2):
+                with pytest.raises(OutcomeUnknown):
+                    run(operation())
+        replica.go_on()
+        assert run(patient.commit(record, wanted, NOW)) == Committed(wanted)
+        assert run(patient.create(another, NOW)) == Committed(another)
+        for each in (store, elsewhere, patient):
+            run(each.close())
+
+
 def test_the_end_of_all_loses_nothing(keys: Keys) -> None:
     """Where one process ends all sessions, another does not take it for a server that lost what it held."""
     other = open_store(keys.server.url(prefix=keys.prefix, clock="caller", deadline=10))
@@ -130,6 +160,38 @@ def test_a_users_sessions_are_known_as_long_as_one_may_live(keys: Keys) -> None:
     assert left() == -0.001
 
 
+@pytest.mark.parametrize("how", ["evicted", "forgotten"])
+def test_who_is_evicted_while_it_is_made_does_not_stay(keys: Keys, how: str) -> None:
+    """A session that has to leave for another before it has been written, or whose entry is gone, ends itself."""
+    store, record = keys.store, new_record(user_id="ada")
+    space, users = store._space, store._users
+
+    async def meanwhile(*requests: Any) -> Any:
+        """Just before the record is written."""
+        if len(requests) < 3:
+            return await ask(*requests)
+        (entered,) = await ask(requests[0])
+        if how == "evicted":
+            await users.mark("ada", {record.handle: NOW})
+        else:
+            await users.forget({"ada": [record.handle]})
+        return Replies([entered, *await ask(*requests[1:])])
+
+    ask, space.ask = space.ask, meanwhile
+    outcome = run(store.create(record, NOW))
+    space.ask = ask
+    assert [(fact.kind, fact.reason) for fact in outcome.facts] == [("created", None), ("ended", "evicted")]
+    assert run(store.load(record.handle)) is None
+
+
+def test_an_eviction_enters_nobody(keys: Keys) -> None:
+    """Noting that a session is being evicted does not enter one that has gone meanwhile."""
+    run(keys.store.create(new_record(user_id="ada"), NOW))
+    before = run(keys.store._users.handles("ada"))
+    run(keys.store._users.mark("ada", {"gone": NOW}))
+    assert run(keys.store._users.handles("ada")) == before
+
+
 # --- Deadlines, facts, damage ----------------------------------------------------------------------------------------
 
 
@@ -141,6 +203,17 @@ def test_a_deadline_that_comes_nearer_is_swept_in_time(keys: Keys, change: dict[
     run(keys.store.commit(record, successor(record, **change), NOW))
     told = run(keys.store.purge_expired(NOW + 130, 10))
     assert [(one.handle, one.reason) for one in told] == [(record.handle, "expired")]
+
+
+def test_two_cleaners_move_a_session_once(keys: Keys) -> None:
+    """Two that sweep the same second at the same time put a session that lives on into its next bucket once."""
+    store, record = keys.store, new_record(idle=1000)
+    run(store.create(record, NOW))
+    shard, second, later = store._space.shards[0], int(NOW) + 1000, int(NOW) + 2000
+    for _ in range(2):
+        run(store._deadlines._rebook(shard, second, [record.handle], {record.handle: later}))
+    assert keys.server.do("LRANGE", shard.bucket(later), 0, -1) == [record.handle.encode()]
+    assert keys.server.do("LLEN", shard.bucket(second)) == 0
 
 
 def test_facts_where_the_servers_clock_went_back(keys: Keys) -> None:

@@ -1,0 +1,175 @@
+"""The links to a Valkey or Redis server, below the store: whose reply is whose when somebody is late, which connection
+is used again, and which server is believed to be the primary."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from servers.process import LOOPBACK, until
+from servers.valkey import Sentinels, Valkey, fresh_prefix
+from sojourn.stores import valkey_async, valkey_blocking
+from sojourn.stores.valkey_async import TaskLink
+from sojourn.stores.valkey_blocking import ThreadLink
+from sojourn.stores.valkey_link import Address, Login, NoReply, NotSent
+from worlds import World
+
+PING = [("PING",)]
+
+
+def soon(seconds: float = 2.0) -> float:
+    return time.monotonic() + seconds
+
+
+def slow(seconds: float) -> list[tuple[str, str, str]]:
+    """A request that the server answers after a while."""
+    return [("BLPOP", fresh_prefix(), str(seconds))]
+
+
+@asynccontextmanager
+async def linked(server: Valkey, kind: type[TaskLink | ThreadLink], **options: Any) -> AsyncIterator[Any]:
+    link = kind(Address(LOOPBACK, server.port), Login(), **options)
+    yield link
+    link.close()
+
+
+async def test_only_a_primary_is_spoken_to(world: World) -> None:
+    """A link that is to a primary refuses a server that has become a replica, before anything is asked of it: what it
+    would answer may be old."""
+    kind = TaskLink if world.name == "async" else ThreadLink
+    with Valkey() as primary, Valkey(replica_of=primary.port) as replica:
+        until(primary.is_followed, "the first copy")
+        async with linked(replica, kind, check_primary=True) as link:
+            with pytest.raises(NotSent, match="READONLY"):
+                await link.exchange(PING, soon())
+        async with linked(primary, kind, check_primary=True) as link:
+            assert await link.exchange(PING, soon()) == [b"PONG"]
+
+
+async def test_a_sentinel_that_hangs_leaves_time_for_another(world: World, sentinels: Sentinels) -> None:
+    """A Sentinel that hangs is given half of the time that is left: another one is asked within the deadline."""
+    sentinels.sentinels[0].hang()
+    sessions = world.sessions(sentinels.url(deadline=2))
+    async with sessions:
+        session_id = await sessions.create_session(data={"n": 1})
+        assert await sessions.get_session(session_id) == {"n": 1}
+
+
+# --- One connection for all tasks ------------------------------------------------------------------------------------
+
+
+async def test_who_is_late_does_not_take_the_others_down(valkey: Valkey) -> None:
+    """A request whose time is up, on a connection that has answered others meanwhile, fails alone: the connection is
+    kept, and the reply that comes later reaches nobody."""
+    async with linked(valkey, TaskLink) as link:
+        await link.exchange(PING, soon())
+        connection = link._connection
+        first = asyncio.create_task(link.exchange(slow(0.1), soon()))
+        late = asyncio.create_task(link.exchange(slow(0.3), soon(0.2)))
+        after = asyncio.create_task(link.exchange([("ECHO", "after")], soon()))
+        assert await first == [None]
+        with pytest.raises(NoReply, match="in time"):
+            await late
+        assert await after == [b"after"]
+        assert await link.exchange([("ECHO", "mine")], soon()) == [b"mine"]
+        assert link._connection is connection
+
+
+async def test_a_connection_that_is_replaced_ends_with_its_last_reply(valkey: Valkey) -> None:
+    """A connection that is given up in favour of another still brings the replies that are due on it, and closes then;
+    one on which none is due closes at once."""
+    async with linked(valkey, TaskLink) as link:
+        await link.exchange(PING, soon())
+        old = link._connection
+        due = asyncio.create_task(link.exchange(slow(0.1), soon()))
+        await asyncio.sleep(0)
+        link.drop()
+        assert await link.exchange(PING, soon()) == [b"PONG"]
+        assert link._connection is not old
+        assert old.lost is None
+        assert await due == [None]
+        assert old.lost is not None
+        new = link._connection
+        link.drop()
+        assert new.lost is not None
+
+
+async def test_no_more_than_so_many_are_under_way(valkey: Valkey, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When very many requests are under way, one more is refused at once, and was not sent; the others are served."""
+    async with linked(valkey, TaskLink) as link:
+        await link.exchange(PING, soon())
+        monkeypatch.setattr(valkey_async, "_MOST", 5)
+        others = [asyncio.create_task(link.exchange(PING, soon())) for _ in range(5)]
+        await asyncio.sleep(0)
+        with pytest.raises(NotSent, match="under way"):
+            await link.exchange(PING, soon())
+        assert await asyncio.gather(*others) == [[b"PONG"]] * 5
+        assert await link.exchange(PING, soon()) == [b"PONG"]
+
+
+def test_each_event_loop_has_a_connection_of_its_own(valkey: Valkey) -> None:
+    """A link that was used in one event loop can be used in another: what belongs to the first is left alone."""
+    link = TaskLink(Address(LOOPBACK, valkey.port), Login())
+    with asyncio.Runner() as first, asyncio.Runner() as second:
+        assert first.run(link.exchange(PING, soon())) == [b"PONG"]
+        theirs: Any = link._connection
+        assert second.run(link.exchange(PING, soon())) == [b"PONG"]
+
+        async def leave(connection: Any) -> None:
+            connection.give_up("the test is over")
+            await asyncio.sleep(0)
+
+        first.run(leave(theirs))
+        second.run(leave(link._connection))
+
+
+# --- A pool of connections for threads -------------------------------------------------------------------------------
+
+
+async def test_a_connection_on_which_a_reply_is_due_is_not_used_again(valkey: Valkey) -> None:
+    """A thread whose time is up is told so then, and the reply that comes later is nobody's: the next one has another
+    connection, and its own reply."""
+    async with linked(valkey, ThreadLink, most=1) as link:
+        await link.exchange(PING, soon())
+        for _ in range(3):
+            began = time.monotonic()
+            with pytest.raises(NoReply):
+                await link.exchange(slow(0.6), soon(0.1))
+            assert time.monotonic() - began < 0.4
+            assert await link.exchange([("ECHO", "mine")], soon()) == [b"mine"]
+
+
+async def test_who_finds_all_connections_in_use_waits_no_longer_than_he_may(valkey: Valkey) -> None:
+    """A thread that gets no connection within its time has sent nothing; when one is given back, it is used again."""
+    async with linked(valkey, ThreadLink, most=1) as link:
+        busy = asyncio.get_running_loop().run_in_executor(None, asyncio.run, link.exchange(slow(0.5), soon()))
+        until(lambda: link._permits.empty(), "the connection in use")
+        with pytest.raises(NotSent, match="in use"):
+            await link.exchange(PING, soon(0.1))
+        assert await busy == [None]
+        assert await link.exchange(PING, soon()) == [b"PONG"]
+        assert len(link._idle) == 1
+
+
+async def test_a_connection_that_was_closed_while_it_was_idle(valkey: Valkey, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that the server closed while nobody used it costs nobody an unknown outcome."""
+    monkeypatch.setattr(valkey_blocking, "_IDLE", 0.0)
+    async with linked(valkey, ThreadLink) as link:
+        (number,) = await link.exchange([("CLIENT", "ID")], soon())
+        valkey.do("CLIENT", "KILL", "ID", number)
+        assert await link.exchange(PING, soon()) == [b"PONG"]
+
+
+async def test_what_is_in_use_at_the_close_is_closed_afterwards(valkey: Valkey) -> None:
+    """A connection that is in use when the link is closed is closed when it comes back."""
+    async with linked(valkey, ThreadLink) as link:
+        busy = asyncio.get_running_loop().run_in_executor(None, asyncio.run, link.exchange(slow(0.2), soon()))
+        until(lambda: link._permits.qsize() < 64, "the connection in use")
+        link.close()
+        assert await busy == [None]
+        assert link._idle == []
