@@ -414,3 +414,15 @@ async def test_a_user_who_may_not_look_at_the_server(world: World) -> None:
         sessions = world.sessions(server.url())
         async with sessions:
             assert await sessions.purge_expired() == 0
+
+
+async def test_a_user_who_may_load_no_scripts(world: World) -> None:
+    """A user without the right to load scripts is told so, at once."""
+    with Valkey(user="app", password="secret") as server:
+        server.do("ACL", "SETUSER", "app", "-script|load")
+        sessions = world.sessions(server.url(deadline=5))
+        async with sessions:
+            began = time.monotonic()
+            with pytest.raises(StoreUnavailable, match=r"takes no scripts|access rules"):
+                await sessions.create_session()
+            assert time.monotonic() - began < 2

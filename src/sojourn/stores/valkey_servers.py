@@ -281,9 +281,9 @@ class Servers:
 
     async def _wait(self, pause: float, until: float, problem: str, replies: Replies, rest: Sequence[Request]) -> None:
         """Wait before the next attempt; raise what there is to say if no time is left for one."""
-        if not pause:
-            return
         left = until - time.monotonic()
+        if not pause and left > 0:
+            return
         await self._sleep(max(min(pause, left), 0.0))  # to the end: whoever sends this again knows that no time is left
         if left <= pause:
             if replies.again and any(request.nature != "reads" for request in rest):
@@ -321,7 +321,9 @@ class Servers:
     ) -> str:
         """Do what helps against a refusal; why it declined, if another attempt is needed."""
         if word == "NOSCRIPT":
-            await link.exchange(self._load, until)
+            for reply in await link.exchange(self._load, until):
+                if isinstance(reply, ReplyError):
+                    raise StoreUnavailable(f"{link.address} takes no scripts: {reply}. Nothing was written")
             return "NOSCRIPT"
         if word == "MOVED":
             self._topology.moved(int(message.split()[1]), _address(message, link.address))
