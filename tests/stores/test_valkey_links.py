@@ -4,6 +4,8 @@ is used again, and which server is believed to be the primary."""
 from __future__ import annotations
 
 import asyncio
+import socket
+import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from servers.process import LOOPBACK, until
+from servers.process import LOOPBACK, free_port, until
 from servers.valkey import Sentinels, Valkey, fresh_prefix
+from sojourn.blocking import run
 from sojourn.stores import valkey_async, valkey_blocking
 from sojourn.stores.valkey_async import TaskLink
 from sojourn.stores.valkey_blocking import ThreadLink
@@ -58,6 +61,20 @@ async def test_a_sentinel_that_hangs_leaves_time_for_another(world: World, senti
     async with sessions:
         session_id = await sessions.create_session(data={"n": 1})
         assert await sessions.get_session(session_id) == {"n": 1}
+
+
+async def test_a_server_that_only_reads_for_a_moment(world: World) -> None:
+    """A write that meets a server which is a replica just now is sent again within its deadline: when the server is the
+    primary again, the caller has heard of nothing."""
+    with Valkey() as server:
+        sessions = world.sessions(server.url(deadline=5))
+        async with sessions:
+            session_id = await sessions.create_session(data={"n": 0})
+            server.do("REPLICAOF", LOOPBACK, free_port())  # nobody is there, so it keeps what it has
+            back = threading.Timer(0.3, server.do, ("REPLICAOF", "NO", "ONE"))
+            back.start()
+            assert await sessions.update(session_id, "n", lambda n: n + 1) == 1
+            back.join()
 
 
 # --- One connection for all tasks ------------------------------------------------------------------------------------
@@ -173,3 +190,25 @@ async def test_what_is_in_use_at_the_close_is_closed_afterwards(valkey: Valkey) 
         link.close()
         assert await busy == [None]
         assert link._idle == []
+
+
+def test_who_says_too_much_is_not_listened_to_again() -> None:
+    """A server that answers more than it was asked is out of step: what it said is given to nobody."""
+    with socket.create_server((LOOPBACK, 0)) as listening:
+
+        def answer() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                for replies in (b"+PONG\r\n", b"+PONG\r\n+PONG\r\n"):
+                    connection.recv(1000)
+                    connection.sendall(replies)
+                connection.recv(1000)
+
+        server = threading.Thread(target=answer)
+        server.start()
+        link = ThreadLink(Address(LOOPBACK, listening.getsockname()[1]), Login())
+        with pytest.raises(NoReply, match="more than it was asked"):
+            run(link.exchange(PING, soon()))
+        assert link._idle == []
+        link.close()
+        server.join()

@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 import pytest
 
 from servers.process import until
+from servers.proxy import Proxy, through
 from servers.valkey import Valkey, fresh_prefix
 from sojourn import DamagedRecord, OutcomeUnknown, open_store
 from sojourn.blocking import run
-from sojourn.record import Committed, Record, replace
+from sojourn.record import Cap, Committed, Record, replace
 from sojourn.stores.valkey_blob import seal
 from sojourn.stores.valkey_servers import Replies
 from sojourn.testing import NOW, new_record, successor
@@ -107,25 +108,59 @@ def test_replicas_must_know_of_what_was_made_before() -> None:
     with Valkey() as primary, Valkey(replica_of=primary.port) as replica:
         until(primary.is_followed, "the first copy")
         options = {"durability": "replicated", "replicas": 1, "clock": "caller"}
-        store: Any = open_store(primary.url(**options, deadline=0.3))
-        elsewhere: Any = open_store(primary.url(**options, deadline=0.3, prefix="elsewhere"))
+        stores: list[Any] = [open_store(primary.url(**options, deadline=0.3)) for _ in range(2)]
         patient: Any = open_store(primary.url(**options, deadline=10))
-        run(store.create(record := new_record(), NOW))
+        run(patient.create(record := new_record(), NOW))
         wanted, another = successor(record), new_record()
         replica.hang()
         for operation in (
-            lambda: store.commit(record, wanted, NOW),
-            lambda: store.create(another, NOW),
-            lambda: elsewhere.end_matching(NOW),
+            lambda store: store.commit(record, wanted, NOW),
+            lambda store: store.create(another, NOW),
         ):
-            for _ in range(2):
+            for store in stores:  # over another connection, which has written nothing
                 with pytest.raises(OutcomeUnknown):
-                    run(operation())
+                    run(operation(store))
+        elsewhere: Any = open_store(primary.url(**options, deadline=0.3, prefix="elsewhere"))
+        with pytest.raises(OutcomeUnknown):
+            run(elsewhere.end_matching(NOW))
         replica.go_on()
         assert run(patient.commit(record, wanted, NOW)) == Committed(wanted)
         assert run(patient.create(another, NOW)) == Committed(another)
-        for each in (store, elsewhere, patient):
+        for each in (*stores, elsewhere, patient):
             run(each.close())
+
+
+@pytest.mark.parametrize("kind", ["lease", "end of all"])
+def test_what_would_count_twice_is_not_sent_again(valkey: Valkey, kind: str) -> None:
+    """A lease, and the end of all, whose reply is cut: the outcome is unknown, and it was done once."""
+    prefix = fresh_prefix()
+    with Proxy(valkey.port) as proxy:
+        store: Any = open_store(through(valkey.url(prefix=prefix, clock="caller", deadline=2), proxy))
+        run(store.create(record := new_record(), NOW))
+        proxy.cut_reply(0, request=b"EVALSHA")
+        with pytest.raises(OutcomeUnknown):
+            run(store.lease(record.handle, 0, 10.0, NOW) if kind == "lease" else store._begin_anew(None))
+        proxy.pass_on()
+        assert proxy.cuts == 1
+        if kind == "lease":
+            assert run(store.load(record.handle)).fence == 1
+        else:
+            assert valkey.do("GET", f"{prefix}{{0}}:epoch")[:4] == b"\0\0\0\1"
+        run(store.close())
+
+
+def test_all_are_dead_before_any_is_removed(keys: Keys) -> None:
+    """From the moment in which all sessions end, none is loaded, listed, or counted towards a cap, also where nothing
+    was removed yet."""
+    store = keys.store
+    run(store.create(record := new_record(user_id="ada"), NOW))
+    assert run(store.load(record.handle)) == record
+    run(store._begin_anew(None))  # and its caller died before anything was removed
+    assert run(store.load(record.handle)) is None
+    assert run(store.summaries(NOW)) == run(store.summaries(NOW, user_id="ada")) == []
+    later = NOW + 120
+    another = new_record(at=later, user_id="ada")
+    assert isinstance(run(store.create(another, later, Cap(per_user=1, refuse=True))), Committed)
 
 
 def test_the_end_of_all_loses_nothing(keys: Keys) -> None:
