@@ -180,6 +180,19 @@ def test_followers_and_writers_at_once(database: Database) -> None:
         run(one.close())
 
 
+def test_one_gives_positions_at_a_time(database: Database) -> None:
+    """While somebody gives facts their positions and has not committed, nobody else does: later facts would be met
+    before the earlier ones, which a follower would then pass by."""
+    store = open_store(database.url(clock="caller", deadline=0.5))
+    run(store.create(record := new_record(), NOW))
+    with psycopg.connect(database.url()) as other:
+        other.execute("SELECT pg_advisory_xact_lock(%s)", (postgres_schema.lock_number("sojourn", "places"),))
+        with pytest.raises(StoreUnavailable):
+            run(store.changes(0, 10))
+    assert [change.handle for change in run(store.changes(0, 10))[1]] == [record.handle]
+    run(store.close())
+
+
 def test_history_is_bounded(database: Database, store: Store) -> None:
     """Of the facts the last ten thousand are kept."""
     run(store.create(new_record(), NOW))

@@ -12,7 +12,7 @@ import pytest
 from servers.process import until
 from servers.proxy import Proxy, through
 from servers.valkey import Valkey, fresh_prefix
-from sojourn import DamagedRecord, OutcomeUnknown, open_store
+from sojourn import DamagedRecord, OutcomeUnknown, StoreUnavailable, open_store
 from sojourn.blocking import run
 from sojourn.record import Cap, Committed, Record, replace
 from sojourn.stores.valkey_blob import seal
@@ -108,7 +108,6 @@ def test_replicas_must_know_of_what_was_made_before() -> None:
     with Valkey() as primary, Valkey(replica_of=primary.port) as replica:
         until(primary.is_followed, "the first copy")
         options = {"durability": "replicated", "replicas": 1, "clock": "caller"}
-        stores: list[Any] = [open_store(primary.url(**options, deadline=0.3)) for _ in range(2)]
         patient: Any = open_store(primary.url(**options, deadline=10))
         run(patient.create(record := new_record(), NOW))
         wanted, another = successor(record), new_record()
@@ -117,16 +116,18 @@ def test_replicas_must_know_of_what_was_made_before() -> None:
             lambda store: store.commit(record, wanted, NOW),
             lambda store: store.create(another, NOW),
         ):
-            for store in stores:  # over another connection, which has written nothing
+            for _ in range(2):  # the second time over a connection that has written nothing
+                store: Any = open_store(primary.url(**options, deadline=0.3))
                 with pytest.raises(OutcomeUnknown):
                     run(operation(store))
+                run(store.close())
         elsewhere: Any = open_store(primary.url(**options, deadline=0.3, prefix="elsewhere"))
         with pytest.raises(OutcomeUnknown):
             run(elsewhere.end_matching(NOW))
         replica.go_on()
         assert run(patient.commit(record, wanted, NOW)) == Committed(wanted)
         assert run(patient.create(another, NOW)) == Committed(another)
-        for each in (*stores, elsewhere, patient):
+        for each in (elsewhere, patient):
             run(each.close())
 
 
@@ -146,6 +147,46 @@ def test_what_would_count_twice_is_not_sent_again(valkey: Valkey, kind: str) -> 
             assert run(store.load(record.handle)).fence == 1
         else:
             assert valkey.do("GET", f"{prefix}{{0}}:epoch")[:4] == b"\0\0\0\1"
+        run(store.close())
+
+
+@pytest.mark.parametrize("others", [3, 20])
+def test_a_commit_that_was_overtaken_before_it_was_sent_again(valkey: Valkey, others: int) -> None:
+    """The reply to a commit is cut, and others commit before it is sent again: it was made, as far as the record
+    remembers; where it does not any more, it is unknown, and never a conflict, after which it would be made anew."""
+    prefix = fresh_prefix()
+    url = valkey.url(prefix=prefix, clock="caller", deadline=5)
+    beside: Any = open_store(url)
+    with Proxy(valkey.port) as proxy:
+        store: Any = open_store(through(url, proxy))
+        run(store.create(record := new_record(), NOW))
+
+        async def overtake(_seconds: float) -> None:
+            for _ in range(others):
+                current = await beside.load(record.handle)
+                assert isinstance(await beside.commit(current, successor(current), NOW), Committed)
+
+        store._space._servers._sleep = overtake
+        proxy.cut_reply(0, request=b"EVALSHA")
+        if others == 3:
+            assert isinstance(run(store.commit(record, successor(record), NOW)), Committed)
+        else:
+            with pytest.raises(OutcomeUnknown):
+                run(store.commit(record, successor(record), NOW))
+        assert proxy.cuts == 1
+        run(store.close())
+    run(beside.close())
+
+
+def test_a_full_server_is_told_with_the_remedy() -> None:
+    """A server that is full says so with what helps, and nothing was written."""
+    with Valkey(maxmemory_policy="noeviction") as server:
+        store: Any = open_store(server.url(clock="caller"))
+        run(store.create(record := new_record(), NOW))
+        server.do("CONFIG", "SET", "maxmemory", 1)
+        with pytest.raises(StoreUnavailable, match="raise its maxmemory"):
+            run(store.commit(record, successor(record), NOW))
+        assert run(store.load(record.handle)) == record
         run(store.close())
 
 
