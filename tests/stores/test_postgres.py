@@ -319,6 +319,32 @@ def test_who_is_kept_must_have_been_alive(database: Database, store: Store) -> N
     assert run(store.load(record.handle)) is None
 
 
+@pytest.mark.parametrize("who", ["creation", "sign-in", "end of all of the user", "creation under a cap of the store"])
+def test_who_must_wait_for_whom(database: Database, store: Store, who: str) -> None:
+    """The end of all sessions of a user is before or after each that becomes the user's, and so are creations under a
+    cap before or after each other: while one is under way, the other waits, and is made when it is over."""
+    base, mine = new_record(), new_record(user_id="ada")
+    for record in (base, mine):
+        run(store.create(record, NOW))
+    signed_in = successor(base, user_id="ada", generation=1)
+    operations = {
+        "creation": lambda store: store.create(new_record(user_id="ada"), NOW),
+        "sign-in": lambda store: store.commit(base, signed_in, NOW),
+        "end of all of the user": lambda store: store.end_matching(NOW, user_id="ada"),
+        "creation under a cap of the store": lambda store: store.create(new_record(), NOW, Cap(total=100)),
+    }
+    name = ("total",) if who.endswith("the store") else ("user", "ada")
+    shared = "_shared" if who.startswith("end") else ""
+    hasty = open_store(database.url(clock="caller", deadline=0.5))
+    with psycopg.connect(database.url()) as other:
+        number = postgres_schema.lock_number("sojourn", *name)
+        other.execute(f"SELECT pg_advisory_xact_lock{shared}({number})")
+        with pytest.raises(StoreUnavailable):
+            run(operations[who](hasty))
+    assert run(operations[who](store))
+    run(hasty.close())
+
+
 def test_a_sweep_stops_for_nobody(database: Database) -> None:
     """A sweep passes by what somebody else is at work on, and does not keep writers waiting."""
     store = open_store(database.url(clock="caller", deadline=0.5))
