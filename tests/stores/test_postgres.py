@@ -319,6 +319,14 @@ def test_who_is_kept_must_have_been_alive(database: Database, store: Store) -> N
     assert run(store.load(record.handle)) is None
 
 
+def test_a_repeated_creation_at_the_cap_evicts_nobody(store: Store) -> None:
+    """A creation under a cap of the store that is sent again, as its reply did not come, makes room only once."""
+    records = [new_record(at=NOW - 1), new_record()]
+    for record in (*records, records[1]):
+        assert isinstance(run(store.create(record, NOW, Cap(total=2))), Committed)
+    assert {summary.handle for summary in run(store.summaries(NOW))} == {record.handle for record in records}
+
+
 @pytest.mark.parametrize("who", ["creation", "sign-in", "end of all of the user", "creation under a cap of the store"])
 def test_who_must_wait_for_whom(database: Database, store: Store, who: str) -> None:
     """The end of all sessions of a user is before or after each that becomes the user's, and so are creations under a

@@ -281,6 +281,21 @@ def test_a_deadline_that_comes_nearer_is_swept_in_time(keys: Keys, change: dict[
     assert [(one.handle, one.reason) for one in told] == [(record.handle, "expired")]
 
 
+def test_a_sweep_of_one_second_takes_no_more_than_its_limit(keys: Keys) -> None:
+    """Of many sessions that end in the same second, a sweep takes as many as it was told."""
+    for _ in range(5):
+        run(keys.store.create(new_record(idle=10), NOW))
+    assert [len(run(keys.store.purge_expired(NOW + 100, 2))) for _ in range(4)] == [2, 2, 1, 0]
+
+
+def test_who_comes_does_not_leave_at_once(keys: Keys) -> None:
+    """At the cap of the store a new session stays, also if its deadline is the first of all."""
+    run(keys.store.create(old := new_record(idle=1000), NOW))
+    outcome = run(keys.store.create(new := new_record(idle=100), NOW, Cap(total=1)))
+    assert [fact.handle for fact in outcome.facts if fact.kind == "ended"] == [old.handle]
+    assert run(keys.store.load(new.handle)) == new
+
+
 def test_two_cleaners_move_a_session_once(keys: Keys) -> None:
     """Two that sweep the same second at the same time put a session that lives on into its next bucket once."""
     store, record = keys.store, new_record(idle=1000)
