@@ -354,6 +354,25 @@ async def test_a_cut_connection(world: worlds.World, opened: Opened, cut: str) -
         await sessions.close()
 
 
+async def test_a_write_that_was_sent_is_not_sent_again_unasked(world: worlds.World, ways: Ways) -> None:
+    """Who asked for a write whose reply is lost is told so: it may have been made, and overtaken since, and only who
+    asked can tell whether to ask again. A read is asked again without a word."""
+    with fresh() as database, Proxy(database.server.port) as proxy:
+        store = ways(through(database.url(), proxy), deadline=5)
+        record = new_record(at=time.time())
+        await store.create(record, time.time())
+        await store.load(record.handle)
+        wanted = successor(record, fields={"n": b"\x01"})
+        await store.commit(record, wanted, time.time())
+        last = successor(wanted, fields={"n": b"\x02"})
+        proxy.cut_reply(request=b"commit_fields")
+        with pytest.raises(OutcomeUnknown):
+            await store.commit(wanted, last, time.time())
+        proxy.cut_reply(request=b"load")
+        assert (await store.load(record.handle)).fields == {"n": b"\x02"}
+        proxy.pass_on()
+
+
 async def test_connections_that_the_server_ends(world: worlds.World, ways: Ways, database: Database) -> None:
     """An administrator ends all connections, again and again, while 8 callers write: who is refused was not served, and
     who was served was served once."""
