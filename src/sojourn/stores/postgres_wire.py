@@ -218,7 +218,7 @@ class Wire:
         return refusal
 
     def _loss(self, message: str) -> Failed:
-        return Failed(message.strip().replace("\n", " "), sent=self._sent, lost=True)
+        return Failed(" ".join(message.split()), sent=self._sent, lost=True)
 
     def _notice(self, result: pq.abc.PGresult) -> None:
         self.warned |= result.error_field(pq.DiagnosticField.SEVERITY_NONLOCALIZED) == b"WARNING"
@@ -267,7 +267,7 @@ async def _establish(connection: pq.abc.PGconn, readiness: Readiness, until: flo
     state: int = pq.PollingStatus.WRITING
     while state != pq.PollingStatus.OK:
         if state == pq.PollingStatus.FAILED or connection.status == pq.ConnStatus.BAD:
-            message = connection.get_error_message().strip().replace("\n", " ")
+            message = " ".join(connection.get_error_message().split())
             raise Failed(f"no connection could be made: {message}", sent=False)
         events = READ if state == pq.PollingStatus.READING else WRITE
         await readiness.wait(connection.socket, events, until)
