@@ -3,12 +3,12 @@ comes, the caller hears `OutcomeUnknown`: never that it was made, and never that
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from itertools import count
 from random import Random
 from typing import Any
 
 import pytest
+from pears import WAYS, Write, append, each_of, exclusive, login, rotate, transaction, update
 from places import Place, at_once
 from writing import add_one
 
@@ -35,49 +35,8 @@ def _through(place: Place) -> tuple[Sessions, Through]:
     return place.world.sessions(store, config=PATIENT), store
 
 
-# --- The ways to write -----------------------------------------------------------------------------------------------
-
-
-async def _append(sessions: Sessions, session_id: str) -> None:
-    async with sessions.session(session_id) as session:
-        session["cart"].append("pear")
-
-
-async def _save(sessions: Sessions, session_id: str) -> None:
-    async with sessions.session(session_id) as session:
-        session["cart"].append("pear")
-        await sessions.save(session)
-
-
-async def _update(sessions: Sessions, session_id: str) -> None:
-    assert await sessions.update(session_id, "cart", lambda cart: [*cart, "pear"]) == ["apple", "pear"]
-
-
-async def _transaction(sessions: Sessions, session_id: str) -> None:
-    await sessions.transaction(session_id, lambda session: session["cart"].append("pear"))
-
-
-async def _exclusive(sessions: Sessions, session_id: str) -> None:
-    async with sessions.exclusive(session_id) as session:
-        session["cart"].append("pear")
-
-
-async def _rotate(sessions: Sessions, session_id: str) -> None:
-    async with sessions.session(session_id) as session:
-        session["cart"].append("pear")
-        session.rotate()
-
-
-async def _login(sessions: Sessions, session_id: str) -> None:
-    async with sessions.session(session_id) as session:
-        session["cart"].append("pear")
-        session.login("ada")
-
-
-WAYS = (_append, _save, _update, _transaction, _exclusive, _rotate, _login)
-each_way = pytest.mark.parametrize("write", WAYS, ids=lambda write: write.__name__.strip("_"))
+each_way = each_of(*WAYS)
 each_moment = pytest.mark.parametrize("moment", ["before", "after"])
-Write = Callable[[Sessions, str], Awaitable[None]]
 
 
 @pytest.mark.parametrize("times", [1, 2])
@@ -93,8 +52,8 @@ async def test_a_cut_reply_applies_once(place: Place, write: Write, moment: str,
     assert await sessions.get_session(handle) == {"cart": ["apple", "pear"]}
     record = await place.store().load(handle)
     _, told = await sessions.changes()
-    assert record.generation == (write is _login)
-    assert sum(change.kind == "rotated" for change in told) == (write in (_rotate, _login))
+    assert record.generation == (write is login)
+    assert sum(change.kind == "rotated" for change in told) == (write in (rotate, login))
 
 
 @each_moment
@@ -106,7 +65,7 @@ async def test_no_reply_at_all_is_an_outcome_unknown(place: Place, write: Write,
     _cut(store, "commit", moment, ALWAYS)
     with pytest.raises(OutcomeUnknown):
         await write(sessions, session_id)
-    made = write is not _exclusive and moment == "after"  # whose first commit, which takes the lease, is cut already
+    made = write is not exclusive and moment == "after"  # whose first commit, which takes the lease, is cut already
     fields = await sessions.get_session(Handle(session_id.partition(".")[0]))
     assert fields == {"cart": ["apple", "pear"] if made else ["apple"]}
 
@@ -147,7 +106,7 @@ async def test_an_end_whose_reply_is_cut(place: Place, moment: str) -> None:
 
 @pytest.mark.parametrize("others", [1, 15, 16, 40])
 @each_moment
-@pytest.mark.parametrize("write", [_append, _update, _transaction], ids=["append", "update", "transaction"])
+@each_of(append, update, transaction)
 async def test_others_commit_before_it_is_sent_again(place: Place, write: Write, moment: str, others: int) -> None:
     """Other commits come between a commit whose reply was cut and its repetition: it is made once. A record remembers
     its last 16 commits; if they are all later, nobody can tell, and the caller hears that."""
@@ -165,7 +124,7 @@ async def test_others_commit_before_it_is_sent_again(place: Place, write: Write,
     getattr(store, moment)["commit"] = cut
     made = True
     try:
-        await (write if write is not _update else _update_anything)(sessions, session_id)
+        await (write if write is not update else _update_anything)(sessions, session_id)
     except OutcomeUnknown:
         made = moment == "after"
         assert others >= 16
@@ -190,7 +149,7 @@ async def test_the_session_ends_before_it_is_sent_again(place: Place) -> None:
 
     store.after["commit"] = cut
     with pytest.raises(SessionGone):
-        await _append(sessions, session_id)
+        await append(sessions, session_id)
     assert not await ours.is_session_active(session_id)
 
 

@@ -462,27 +462,10 @@ async def test_killed_under_load(world: worlds.World, opened: Opened) -> None:
             over.wait(0.7)
             over.set()
 
-        async def write(number: int) -> tuple[list[int], set[int]]:
-            sure: list[int] = []
-            unsure: set[int] = set()
-            turn = 0
-            while not over.is_set():
-                turn += 1
-                try:
-                    async with sessions.session(ids[number]) as session:
-                        session["log"].append(turn)
-                    sure.append(turn)
-                except OutcomeUnknown:
-                    unsure.add(turn)
-                except SojournError as error:
-                    told[type(error).__name__] += 1
-                    await world.pause()
-            return sure, unsure
-
         killer = threading.Thread(target=kill)
         killer.start()
         try:
-            results = await at_once(world, 6, write)
+            results = await at_once(world, 6, lambda number: _log(world, sessions, ids[number], over, told))
         finally:
             over.set()
             killer.join()
@@ -495,6 +478,28 @@ async def test_killed_under_load(world: worlds.World, opened: Opened) -> None:
         await sessions.close()
     finally:
         server.close()
+
+
+async def _log(
+    world: worlds.World, sessions: Any, session_id: str, over: threading.Event, told: Counter[str]
+) -> tuple[list[int], set[int]]:
+    """Write numbers into a session's log until it is over: those that were acknowledged, and those that nobody knows
+    of. What was refused is counted."""
+    sure: list[int] = []
+    unsure: set[int] = set()
+    turn = 0
+    while not over.is_set():
+        turn += 1
+        try:
+            async with sessions.session(session_id) as session:
+                session["log"].append(turn)
+            sure.append(turn)
+        except OutcomeUnknown:
+            unsure.add(turn)
+        except SojournError as error:
+            told[type(error).__name__] += 1
+            await world.pause()
+    return sure, unsure
 
 
 async def test_the_primary_is_lost(world: worlds.World, opened: Opened) -> None:
@@ -515,26 +520,10 @@ async def test_the_primary_is_lost(world: worlds.World, opened: Opened) -> None:
             over.wait(1)
             over.set()
 
-        async def write(number: int) -> tuple[list[int], set[int]]:
-            sure: list[int] = []
-            unsure: set[int] = set()
-            turn = 0
-            while not over.is_set():
-                turn += 1
-                try:
-                    async with sessions.session(ids[number]) as session:
-                        session["log"].append(turn)
-                    sure.append(turn)
-                except OutcomeUnknown:
-                    unsure.add(turn)
-                except SojournError:
-                    await world.pause()
-            return sure, unsure
-
         failing_over = threading.Thread(target=fail_over)
         failing_over.start()
         try:
-            results = await at_once(world, 4, write)
+            results = await at_once(world, 4, lambda number: _log(world, sessions, ids[number], over, Counter()))
         finally:
             over.set()
             failing_over.join()

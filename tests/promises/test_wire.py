@@ -4,12 +4,13 @@ forgotten, and what lies under our keys that is not ours."""
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from pears import Write, append, each_of, exclusive, login, rotate, update
 from places import Opened, at_once
 from writing import add_one
 
@@ -60,35 +61,7 @@ def wire(opened: Opened, valkey: Valkey) -> Iterator[Wire]:
 # --- A reply that is cut ---------------------------------------------------------------------------------------------
 
 
-async def _update(sessions: Sessions, session_id: str) -> None:
-    assert await sessions.update(session_id, "cart", lambda cart: [*cart, "pear"]) == ["apple", "pear"]
-
-
-async def _append(sessions: Sessions, session_id: str) -> None:
-    async with sessions.session(session_id) as session:
-        session["cart"].append("pear")
-
-
-async def _rotate(sessions: Sessions, session_id: str) -> None:
-    async with sessions.session(session_id) as session:
-        session["cart"].append("pear")
-        session.rotate()
-
-
-async def _login(sessions: Sessions, session_id: str) -> None:
-    async with sessions.session(session_id) as session:
-        session["cart"].append("pear")
-        session.login("ada")
-
-
-async def _exclusive(sessions: Sessions, session_id: str) -> None:
-    async with sessions.exclusive(session_id) as session:
-        session["cart"].append("pear")
-
-
-WAYS = (_update, _append, _rotate, _login, _exclusive)
-each_way = pytest.mark.parametrize("write", WAYS, ids=lambda write: write.__name__.strip("_"))
-Write = Callable[[Sessions, str], Awaitable[None]]
+each_way = each_of(update, append, rotate, login, exclusive)
 _CUTS: dict[str, Callable[..., None]] = {
     "before the request": lambda proxy, **which: proxy.cut_request(**which),
     "before the reply": lambda proxy, **which: proxy.cut_reply(0, **which),
