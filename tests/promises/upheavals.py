@@ -190,7 +190,9 @@ def interrupted_calls(url: str) -> None:
             sessions.get_session(session_id)
             sessions.update(session_id, "visits", add_one)
         made, pace = 10, (time.monotonic() - began) / 10
-        for turn in range(300):
+        for turn in range(3000):
+            if turn >= 300 and made > 25:
+                break  # a busy machine takes more turns until as many were made
             session_id = ids[turn % 10]
             armed.append(True)
             longest = random.choice((1.2, 4.0)) * pace  # the latter leaves time to connect anew
@@ -209,7 +211,7 @@ def interrupted_calls(url: str) -> None:
         assert [each["number"] for each in fields] == list(range(10))
         assert made <= sum(each["visits"] for each in fields) <= made + unknown
     assert interrupts > 100, interrupts
-    assert made > 12, made
+    assert made > 25, made
     say("kept")
 
 

@@ -195,20 +195,6 @@ class Database:
     def url(self, **options: object) -> str:
         return self.server.url(self.name, **options)
 
-    def kill(self) -> None:
-        """As a power cut does: none of its processes says good-bye."""
-        if self.running:
-            others = self.backends()[1:]
-            super().kill()
-            for pid in others:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in others), "the end of its processes")
-
-    @property
-    def running(self) -> bool:
-        return self._process is not None
-
     def ask(self, statement: str, *values: object) -> list[tuple[object, ...]]:
         return self.server.ask(statement, *values, database=self.name)
 

@@ -183,7 +183,7 @@ class Pool:
         """Wait for one's turn: a connection, or None for the right to open one."""
         try:
             await place.signal.wait(until - time.monotonic())
-        except BaseException:
+        except BaseException:  # cancelled, or interrupted: nobody may hand this place a connection any more
             self._leave(place)
             raise
         if not self._leave(place, keep=True):

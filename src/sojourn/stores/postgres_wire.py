@@ -254,7 +254,7 @@ async def connect(parameters: dict[str, Any], readiness: Readiness, until: float
         try:
             await _establish(connection, readiness, until)
             return Wire(connection, readiness)
-        except BaseException:
+        except BaseException:  # also when it is cancelled: the socket must not stay open
             connection.finish()
             raise
     except TimeoutError:

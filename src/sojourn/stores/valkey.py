@@ -23,7 +23,7 @@ from ..facts import created
 from ..policy import guard, is_over
 from ..record import Cap, Change, Committed, Conflict, EndReason, Gone, Leased, Outcome, Record, Refused, Summary
 from ..store import NO_CAP, Durability, Stats, World
-from . import valkey_async, valkey_blocking
+from ..waiting import TaskWaiting, ThreadWaiting
 from .valkey_async import TaskLink
 from .valkey_blob import HEAD, LARGE, differences, seal, unseal, version_of
 from .valkey_blocking import ThreadLink
@@ -373,4 +373,4 @@ def open_url(url: SplitResult, options: dict[str, str], config: SessionConfig, w
 
 
 def _sleep(world: World) -> Callable[[float], Awaitable[None]]:
-    return valkey_async.sleep if world == "async" else valkey_blocking.sleep
+    return TaskWaiting().sleep if world == "async" else ThreadWaiting().sleep

@@ -33,7 +33,7 @@ from .valkey_link import (
     refusal,
 )
 
-__all__ = ["TaskLink", "sleep"]
+__all__ = ["TaskLink"]
 
 _LOOK: Final = 0.02  # seconds between two looks whether somebody's time is up
 _MOST: Final = 10_000  # requests under way
@@ -291,11 +291,6 @@ class TaskLink:
             else:
                 return
         raise problem
-
-
-async def sleep(seconds: float) -> None:
-    """Let time pass: the task waits."""
-    await asyncio.sleep(seconds)
 
 
 def _look_at(connecting: asyncio.Task[_Connection]) -> None:

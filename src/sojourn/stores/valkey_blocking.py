@@ -33,7 +33,7 @@ from .valkey_link import (
     refusal,
 )
 
-__all__ = ["ThreadLink", "sleep"]
+__all__ = ["ThreadLink"]
 
 _IDLE: Final = 0.25  # seconds without use after which a connection is looked at first
 
@@ -247,11 +247,6 @@ def _connected(raw: socket.socket, to: Any, until: float) -> socket.socket:
         raw.close()
         raise
     return raw
-
-
-async def sleep(seconds: float) -> None:
-    """Let time pass: the thread waits."""
-    time.sleep(seconds)  # noqa: ASYNC251 - it serves blocking callers only
 
 
 def _after_fork() -> None:
