@@ -236,6 +236,36 @@ async def test_a_server_that_only_reads(ways: Ways, database: Database) -> None:
     assert isinstance(await store.commit(record, successor(record), NOW), Committed)
 
 
+async def test_connections_that_an_administrator_ends(ways: Ways, database: Database) -> None:
+    """Connections that are ended while they are about to be used cost no caller anything: nothing was written on them,
+    so the request goes out again on another one."""
+    store, record = ways(database.url()), new_record()
+    await store.create(record, NOW)
+    for _ in range(30):
+        _cut_all(database)  # it signals, and does not wait until they are gone
+        base, record = record, successor(record)
+        assert await store.commit(base, record, NOW) == Committed(record)
+
+
+async def test_a_refusal_at_the_very_end(ways: Ways, database: Database) -> None:
+    """A transaction that the server refuses when it commits, after all its statements were run, is told as refused,
+    whether it had one statement or several; the next one passes."""
+    store, record = ways(database.url()), new_record(user_id="ada")
+    await store.create(record, NOW)
+    database.ask("CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not today'; END $$")
+    for table in ("session", "change", "fresh"):
+        database.ask(
+            f"CREATE CONSTRAINT TRIGGER no AFTER INSERT OR UPDATE OR DELETE ON sojourn.{table}"
+            " DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION no()"
+        )
+    for name in ("create", "commit", "login", "end", "end of a user"):
+        with in_time(), pytest.raises(StoreUnavailable, match="not today: nothing was written"):
+            await WRITES[name](store, record)
+        assert await store.load(record.handle) == record
+    database.ask("DROP FUNCTION no CASCADE")
+    assert isinstance(await store.commit(record, successor(record), NOW), Committed)
+
+
 async def test_too_many_connections(ways: Ways, server: PostgreSQL, database: Database) -> None:
     """Where the server takes no more clients, that is said, with what to do; once one has left, all is well."""
     database.ask("CREATE ROLE ordinary LOGIN; GRANT CREATE ON DATABASE " + database.name + " TO ordinary")

@@ -99,7 +99,7 @@ class Pool:
                 finally:
                     self._give_back(wire)
             except (Failed, Refusal) as error:
-                if not _worth_another(error, writing=writing) or time.monotonic() + _PAUSE >= until:
+                if not self._worth_another(error, writing=writing) or time.monotonic() + _PAUSE >= until:
                     raise self._meaning(error, writing=writing) from error
             await self._waiting.sleep(_PAUSE)
 
@@ -237,6 +237,14 @@ class Pool:
 
     # --- Errors --------------------------------------------------------------------------------------------------
 
+    def _worth_another(self, error: Failed | Refusal, *, writing: bool) -> bool:
+        """Whether another attempt may help, and does no harm."""
+        if isinstance(error, Failed):
+            return error.lost and not (writing and error.sent)
+        if error.fatal:
+            return not (writing and self._replicated)
+        return error.state in _AGAIN or error.state in _STALE
+
     def _meaning(self, error: Failed | Refusal, *, writing: bool) -> StoreError:
         """What a failure means to a caller."""
         if isinstance(error, Failed):
@@ -284,13 +292,6 @@ def _remedy_of(message: str) -> str:
     if "starting up" in message or "shutting down" in message or "recovery" in message:
         return _NOT_NOW
     return "Check that the server runs and can be reached"
-
-
-def _worth_another(error: Failed | Refusal, *, writing: bool) -> bool:
-    """Whether another attempt may help, and does no harm."""
-    if isinstance(error, Refusal):
-        return error.state in _AGAIN or error.state in _STALE or (error.fatal and not writing)
-    return error.lost and not (writing and error.sent)
 
 
 def _after_fork() -> None:

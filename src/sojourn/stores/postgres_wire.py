@@ -167,7 +167,11 @@ class Wire:
             elif result.status != pq.ExecStatus.PIPELINE_ABORTED and refusal is None:
                 refusal = self._refusal(result)
             await self._next(until)  # None: the end of this step's answer
-        await self._next(until)  # the end of the transaction
+        end = await self._next(until)
+        if end is not None and end.status != pq.ExecStatus.PIPELINE_SYNC:  # refused when it was to be committed
+            refusal = self._refusal(end, done=True)
+            await self._next(until)  # None: the end of that answer
+            await self._next(until)  # the end of the transaction
         connection.exit_pipeline_mode()
         if refusal is not None:
             self.broken = False
@@ -180,7 +184,7 @@ class Wire:
         first = result = await self._next(until)
         while result is not None:
             if result.status not in _OK:
-                refusal = self._refusal(result)
+                refusal = self._refusal(result, done=result is not first)
                 while await self._next(until) is not None:
                     pass
                 self.broken = False
@@ -205,8 +209,9 @@ class Wire:
             connection.consume_input()
         self._sent = True
 
-    def _refusal(self, result: pq.abc.PGresult) -> Refusal:
-        """What a result that is none says. Raises it if the connection is over with it."""
+    def _refusal(self, result: pq.abc.PGresult, *, done: bool = False) -> Refusal:
+        """What a result that is none says. Raises it if the connection is over with it; `done`: the statements had
+        been run, so that a connection which is over may have committed them."""
         state = result.error_field(pq.DiagnosticField.SQLSTATE)
         if state is None:  # libpq's own words: the connection was lost
             raise self._loss(result.get_error_message())
@@ -214,7 +219,7 @@ class Wire:
         severity = result.error_field(pq.DiagnosticField.SEVERITY_NONLOCALIZED)
         refusal = Refusal(message.decode("utf-8", "replace"), state.decode(), fatal=severity != b"ERROR")
         if refusal.fatal:
-            raise refusal
+            raise self._loss(str(refusal)) if done else refusal
         return refusal
 
     def _loss(self, message: str) -> Failed:
