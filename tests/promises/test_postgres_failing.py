@@ -7,6 +7,8 @@ What is shown of every store (races, cancelled callers, forks) is shown of Postg
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import socket
 import threading
 import time
@@ -236,15 +238,19 @@ async def test_a_server_that_only_reads(ways: Ways, database: Database) -> None:
     assert isinstance(await store.commit(record, successor(record), NOW), Committed)
 
 
-async def test_connections_that_an_administrator_ends(ways: Ways, database: Database) -> None:
-    """Connections that are ended while they are about to be used cost no caller anything: nothing was written on them,
-    so the request goes out again on another one."""
-    store, record = ways(database.url()), new_record()
+async def test_connections_that_an_administrator_ends(ways: Ways, server: PostgreSQL, database: Database) -> None:
+    """Connections that are ended while a request is under way to them cost no caller anything: nothing was written on
+    them, so the request goes out again on another one."""
+    store, record = ways(database.url(), deadline=2), new_record()
     await store.create(record, NOW)
-    for _ in range(30):
-        _cut_all(database)  # it signals, and does not wait until they are gone
-        base, record = record, successor(record)
-        assert await store.commit(base, record, NOW) == Committed(record)
+    for _ in range(3):
+        ((busy,),) = database.ask("SELECT pid FROM pg_stat_activity WHERE application_name = 'sojourn'")
+        with hung(server):
+            ending = threading.Timer(0.2, lambda pid: (os.kill(pid, signal.SIGTERM), server.go_on()), [busy])
+            ending.start()
+            base, record = record, successor(record)
+            assert await store.commit(base, record, NOW) == Committed(record)
+            ending.join()
 
 
 async def test_a_refusal_at_the_very_end(ways: Ways, database: Database) -> None:
