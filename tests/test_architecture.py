@@ -18,9 +18,10 @@ import sojourn
 ROOT = Path(sojourn.__file__).parent
 
 ORDER = [
-    "errors", "ids", "config", "record", "facts", "policy", "codec", "merge", "session", "lifecycle", "cookie",
-    "waiting", "store", "stores", "opening", "lanes", "engine", "manager", "blocking", "__init__",
-    "exchange", "adapters", "testing", "check", "cli.humane", "cli.parsing", "demo", "cli", "__main__",
+    "errors", "ids", "config", "record", "facts", "policy", "codec", "portable", "merge", "session", "lifecycle",
+    "cookie", "waiting", "store", "stores", "opening", "bulk", "moving", "lanes", "watching", "listeners", "engine",
+    "manager", "blocking", "__init__", "exchange", "adapters", "testing", "check", "cli.humane", "cli.parsing", "demo",
+    "cli", "__main__",
 ]  # fmt: skip
 """Every module and folder, the lowest first: each may import what stands before it, and itself."""
 

@@ -165,8 +165,8 @@ def test_end_user(shop: Shop, sojourn: Callable[..., Ran]) -> None:
 
 def test_migrate(shop: Shop, sojourn: Callable[..., Ran]) -> None:
     """`migrate` says which version the tables have; a store without tables has nothing to migrate."""
-    assert sojourn("migrate", shop.url, "--json").document == {"store": shop.url, "schema": 2}
-    assert "version 2" in sojourn("migrate", shop.url).out
+    assert sojourn("migrate", shop.url, "--json").document == {"store": shop.url, "schema": 3}
+    assert "version 3" in sojourn("migrate", shop.url).out
     refused = sojourn("migrate", "memory://")
     assert (refused.code, refused.out) == (2, "")
     assert "nothing to migrate" in refused.err
@@ -175,7 +175,7 @@ def test_migrate(shop: Shop, sojourn: Callable[..., Ran]) -> None:
 def test_migrate_makes_the_tables_of_postgresql(sojourn: Callable[..., Ran]) -> None:
     """On a server `migrate` makes the tables where there are none."""
     with postgres.fresh() as database:
-        assert sojourn("migrate", database.url(), "--json").document == {"store": database.url(), "schema": 1}
+        assert sojourn("migrate", database.url(), "--json").document == {"store": database.url(), "schema": 2}
         assert database.ask("SELECT count(*) FROM sojourn.session") == [(0,)]
 
 

@@ -29,6 +29,7 @@ def test_the_defaults() -> None:
         "max_session_bytes": 1_048_576,
         "deadline": 1.0,
         "cleanup_interval": 60.0,
+        "record_changes": False,
         "cookie": {"name": "session", "samesite": "Lax", "domain": None, "partitioned": False, "insecure": False},
     }
 

@@ -130,7 +130,8 @@ def test_the_rights_of_a_postgresql_role_are_enough() -> None:
             _writes(url)
         server.ask(grants, database="shop")
         begin = (
-            "TRUNCATE sojourn.session, sojourn.fresh, sojourn.change; UPDATE sojourn.held SET sessions = 0; "
+            "TRUNCATE sojourn.session, sojourn.fresh, sojourn.change, sojourn.line, sojourn.reader, sojourn.watching; "
+            "UPDATE sojourn.held SET sessions = 0; "
             "UPDATE sojourn.era SET epoch = 0; ALTER SEQUENCE sojourn.change_position RESTART"
         )
         _keeps_the_contract(url, lambda: server.ask(begin, database="shop"))

@@ -1521,6 +1521,7 @@ def test_both_managers_offer_the_same() -> None:
         "leave",
         "tell",
         "clean_until",
+        "watching",
     }
     assert set(asynchronous) - inner == set(blocking)
     for name, method in blocking.items():

@@ -119,7 +119,10 @@ WORLDS = (BLOCKING, ASYNC)
 class Sessions:
     """A manager whose methods are all awaited."""
 
-    _PLAIN = frozenset({"add_listener", "config", "counts", "store"})
+    _PLAIN = frozenset(
+        {"add_listener", "config", "counts", "on_changed", "on_created", "on_ended", "on_overwritten", "on_rotated"}
+        | {"start_listeners", "store"}
+    )
 
     def __init__(self, manager: SessionManager | AsyncSessionManager, settings: dict[str, Any]) -> None:
         self.manager = manager
@@ -144,6 +147,10 @@ class Sessions:
 
     def exclusive(self, session_id: str, **limits: float) -> Any:
         return self._block(self.manager.exclusive(session_id, **limits))
+
+    def watch(self, *given: Any, **of: Any) -> Any:
+        watch = self.manager.watch(*given, **of)
+        return watch if isinstance(self.manager, AsyncSessionManager) else _Watch(watch)
 
     async def save(self, session: Any) -> None:
         """``session.save()``, awaited or not."""
@@ -180,6 +187,30 @@ class _Block:
         return self._block.__exit__(*error)
 
 
+class _Watch(_Block):
+    def __init__(self, watch: Any) -> None:
+        super().__init__(watch)
+        self._watch = watch
+
+    async def __aenter__(self) -> Any:
+        self._watch.__enter__()
+        return self
+
+    async def next(self, timeout: float | None = None) -> Any:
+        return self._watch.next(timeout)
+
+    async def close(self) -> None:
+        self._watch.close()
+
+    def __aiter__(self) -> Any:
+        return self
+
+    async def __anext__(self) -> Any:
+        for change in self._watch:
+            return change
+        raise StopAsyncIteration
+
+
 async def _settled(result: Any) -> Any:
     return await result if asyncio.iscoroutine(result) else result
 
@@ -212,6 +243,8 @@ class Through:
 
     def __getattr__(self, name: str) -> Any:
         operation = getattr(self.store, name)
+        if name in ("feed", "walk"):  # which are no operations
+            return operation
 
         async def call(*args: Any, **kwargs: Any) -> Any:
             self.calls.append(name)

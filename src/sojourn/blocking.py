@@ -1,41 +1,27 @@
-"""`SessionManager`: the same operations for blocking callers. There is no second implementation.
-
-The one clever thing in this code base is `run`. An operation is a coroutine over a store's coroutines. A blocking
-store's never suspend: where an async one would await the network, they block the thread and return. A coroutine that
-never suspends runs from its first line to its return in a single ``send(None)``, which raises StopIteration with
-the result: no event loop, no thread, half a microsecond.
+"""`SessionManager`: the same operations for blocking callers. There is no second implementation: `run` takes
+the same coroutines, over a blocking store, to their ends.
 """
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any, ClassVar, Self, TypeVar, cast
 
 from .config import SessionConfig, seconds
 from .engine import Engine
 from .errors import SessionNotFound
-from .manager import AsyncSessionManager
+from .listeners import Hooks
+from .manager import AsyncSessionManager, AsyncWatch
 from .record import Change, ChangeKind, Summary
 from .session import BaseSession, Session
 from .store import Stats, Store, World
-from .waiting import Signal, ThreadWaiting, Waiting
+from .waiting import ThreadWaiting, Waiting, run
 
 __all__ = ["SessionManager", "run"]
 
 T = TypeVar("T")
-
-
-def run(operation: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine that never suspends, and return its result. RuntimeError if it does suspend."""
-    try:
-        operation.send(None)
-    except StopIteration as done:
-        return cast(T, done.value)
-    operation.close()
-    raise RuntimeError("the store is asynchronous: use AsyncSessionManager and await it, or open it blocking")
 
 
 class _Engine(AsyncSessionManager):
@@ -49,7 +35,7 @@ class _Engine(AsyncSessionManager):
         return lambda session: run(self.save(session))
 
 
-class SessionManager:
+class SessionManager(Hooks):
     """Sessions for blocking callers: creates, loads, commits, rotates, ends and lists them. Safe to share between
     threads, and to use after a fork.
 
@@ -76,11 +62,11 @@ class SessionManager:
         """The operations themselves, for adapters: to be run with `run`."""
         self.config = self.engine.config
         self.store = self.engine.store
+        self._listening = self.engine._listening
         self.counts = self.engine.counts
         """How often something happened that one may want to know: overwritten, refused, gone (dropped, as the
         session ended meanwhile), dropped (written under a superseded id), untouched (activity that could not be
-        recorded)."""
-        self._cleaner: tuple[Signal, threading.Thread] | None = None
+        recorded), undelivered (facts that a listener could not be told)."""
 
     # --- Sessions ------------------------------------------------------------------------------------------------
 
@@ -188,8 +174,25 @@ class SessionManager:
 
     def changes(self, since: int = 0, limit: int = 1000) -> tuple[int, list[Change]]:
         """Life-cycle facts that the store recorded after the position ``since``, in order, and the position to go on
-        from. Kept up to a bound; 0 starts with the oldest kept."""
+        from. Kept up to a bound, of some 10,000 facts and of a week; 0 starts with the oldest kept. Raises
+        `HistoryTrimmed` if facts after ``since`` are no longer there."""
         return run(self.engine.changes(since, limit))
+
+    def watch(self, session: str | None = None, *, user: str | None = None, since: int | None = None) -> Watch:
+        """``for change in manager.watch(session=id)``: what happens to a session (by its id or handle), to all sessions
+        of a user, or to all, as it happens, in whatever process: created, changed (``change.fields``), rotated, ended
+        (``change.reason``), overwritten. From now on, or from a position of the history (`changes`).
+
+        Facts of the life of sessions come in order for each session, at least once; ``change.id`` tells one apart that
+        comes twice. Changes of fields that follow each other quickly come as one. Where the watcher is too slow, or was
+        cut off, for longer than the history is kept, or for changes of fields while it watches more than one session,
+        there comes a change of the kind "missed": look at the sessions themselves. The watch of one session always
+        ends with its newest state told, and ends when the session does. Sessions that run out are told within a second
+        or so.
+
+        ``with manager.watch() as changes`` watches from its first line; else the loop begins it. Raises
+        `SessionNotFound` where there is no such session, and `StoreUnavailable` when the manager is closed."""
+        return Watch(self.engine.watch(session, user=user, since=since))
 
     def add_listener(self, listener: Callable[[Change], None], *kinds: ChangeKind) -> Callable[[], None]:
         """Call ``listener(change)`` for each fact of these kinds (none given: all) that this manager brings about or
@@ -197,30 +200,23 @@ class SessionManager:
         raises, that is logged and nobody is disturbed."""
         return self.engine.add_listener(listener, *kinds)
 
+    def stop_listeners(self) -> None:
+        """Call no listener any more in this process, and wait until the call that is under way has ended."""
+        run(self.engine.stop_listeners())
+
     # --- The cleaner, and the end --------------------------------------------------------------------------------
 
     def start_cleaner(self) -> None:
         """Start removing dead records every ``cleanup_interval`` seconds, in a daemon thread. Needless for correctness,
         as the dead are never served; without it, each creation removes some. Starting twice is once."""
-        if self._cleaner is None:
-            stop = ThreadWaiting().signal()
-            thread = threading.Thread(
-                target=lambda: run(self.engine.clean_until(stop)), name="sojourn-cleaner", daemon=True
-            )
-            self._cleaner = (stop, thread)
-            thread.start()
+        self.engine.start_cleaner()
 
     def stop_cleaner(self) -> None:
         """Stop the cleaner and wait until it has. Nothing happens if it does not run."""
-        if self._cleaner is not None:
-            stop, thread = self._cleaner
-            self._cleaner = None
-            stop.set()
-            thread.join()
+        run(self.engine.stop_cleaner())
 
     def close(self) -> None:
-        """Stop the cleaner and close the store. Closing twice is allowed."""
-        self.stop_cleaner()
+        """Stop the cleaner, the listeners and the watches, and close the store. Closing twice is allowed."""
         run(self.engine.close())
 
     def __enter__(self) -> Self:
@@ -262,3 +258,37 @@ class ExclusiveBlock(SessionBlock):
     def __enter__(self) -> Session:
         self._session = run(self._engine.acquire(self._id, self._wait, self._hold))
         return cast(Session, self._session)
+
+
+class Watch:
+    """What `SessionManager.watch` returns: an iterator of changes."""
+
+    __slots__ = ("_watch",)
+
+    def __init__(self, watch: AsyncWatch) -> None:
+        self._watch = watch
+
+    def next(self, timeout: float | None = None) -> Change | None:
+        """The next change; None if there was none for ``timeout`` seconds, or will be no other, as the session has
+        ended."""
+        return run(self._watch.next(timeout))
+
+    def close(self) -> None:
+        """Watch no more."""
+        run(self._watch.close())
+
+    def __enter__(self) -> Self:
+        run(self._watch.__aenter__())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Change:
+        change = self.next()
+        if change is None:
+            raise StopIteration
+        return change

@@ -119,6 +119,11 @@ class SessionConfig:
     """Seconds between sweeps of dead sessions by the background cleaner (or by the next creation, if the cleaner
     was not started). Dead sessions are never served in between: this is only about space."""
 
+    record_changes: bool = False
+    """Whether the store's history tells of every commit which fields it changed, beside what it always tells of the
+    life of sessions. Watchers are told of changes anyway; this is for who must be told of those that were made while
+    nobody watched, and costs a write more a commit."""
+
     cookie: CookieConfig = field(default_factory=CookieConfig)
     """The cookie, for adapters."""
 

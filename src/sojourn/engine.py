@@ -9,9 +9,9 @@ none if nothing changed). What happens when two commits meet is the business of 
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import logging
+import secrets
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
@@ -33,12 +33,14 @@ from .errors import (
 from .ids import Handle
 from .lanes import Job, Lanes, mint_version, repeated
 from .lifecycle import Closing, CookieAction, closing, cookie_action
+from .listeners import Listeners
 from .opening import open_store
 from .policy import amend, check_sizes, is_over, new_record, rotation_due, settling_due, shown, touch_due
-from .record import Amendment, Cap, Change, Delta, Record, Refused
-from .session import AsyncSession, BaseSession, Context, Presented
+from .record import Amendment, Cap, Change, Committed, Delta, Gone, Leased, Record, Refused
+from .session import AsyncSession, BaseSession, Context, Presented, checked_user_id
 from .store import NO_CAP, Store, World
-from .waiting import Signal, TaskWaiting, Waiting
+from .waiting import Background, Signal, TaskWaiting, Waiting
+from .watching import ALL, Hub, Watch
 
 __all__ = ["Engine"]
 
@@ -46,7 +48,10 @@ log = logging.getLogger("sojourn")
 
 _SWEEP: Final = 1000  # dead records removed in one step of the cleaner
 _SWEEP_BY_CREATION: Final = 100  # and by a creation, where no cleaner runs
-_POLL: Final = 0.01  # seconds between two looks at a lease that somebody else holds
+_LOOK: Final = 0.25  # seconds between two looks at a lease that somebody else holds, if the feed says nothing
+_PLACE: Final = (
+    1.0  # seconds for which a place in line is kept after each look: one who died holds up the others so long
+)
 
 
 class Engine:
@@ -78,17 +83,21 @@ class Engine:
         self.counts: Counter[str] = Counter()
         """How often something happened that one may want to know: overwritten, refused, gone (dropped, as the
         session ended meanwhile), dropped (written under a superseded id), untouched (activity that could not be
-        recorded)."""
+        recorded), undelivered (facts that a listener could not be told)."""
         self.clock = clock
         self._codec = Codec()
         self._lanes = Lanes(self.store, self._codec, config, self._waiting, clock, self.tell)
         self._listeners: list[tuple[Callable[[Change], None], frozenset[str]]] = []
+        self._hub = Hub(self.store, self._waiting, clock, self.purge_expired)
+        self._listening = Listeners(
+            self.store, self._waiting, clock, self.counts, self.purge_expired, config.cleanup_interval
+        )
         bounded = config.max_sessions_per_user is not None or config.max_sessions is not None
         refuse = config.at_cap == "refuse"
         self._cap = Cap(config.max_sessions_per_user, refuse, config.max_sessions) if bounded else NO_CAP
         self._context = Context(self._codec, config, self._saver())
         self._blank = new_record("", b"", b"", {}, 0.0, config)
-        self._cleaner: tuple[Signal, asyncio.Task[None]] | None = None
+        self._cleaner: tuple[Signal, Background] | None = None
         self._swept_at = time.monotonic()
 
     # --- Open, work, finish ------------------------------------------------------------------------------------------
@@ -117,6 +126,8 @@ class Engine:
     async def begin(self, session_id: object, *, kind: type[BaseSession] | None = None) -> BaseSession:
         """Load the session that a client presents; a new one if there is none. Its `presented` tells what the id was.
         Anything malformed is told apart without the store. ``kind`` is a session class of an adapter's own."""
+        if self._listening.idle:
+            self._listening.start()
         if type(session_id) is Handle:
             handle, secret = str(session_id), ""
             if not ids.is_handle(handle):
@@ -176,22 +187,44 @@ class Engine:
     async def acquire(self, session_id: str, wait: float, hold: float) -> BaseSession:
         """Load a session and take its lease."""
         session = await self.require(session_id)
-        record, give_up = session.record, time.monotonic() + wait
-        while True:
-            taken = None
-            if record.leased_until <= self.clock():
-                taken = await self._lanes.take(record, hold)
-            if taken is not None:
-                session = self._session(taken, session.secret, self.clock(), session.presented)
-                session.fence = taken.fence
-                return session
-            if time.monotonic() >= give_up:
-                raise SessionLeased(f"another holder kept the session to itself for the {wait:g} s that you would wait")
-            await self._waiting.sleep(min(_POLL, max(give_up - time.monotonic(), 0.0)))
-            fresh = await self.store.load(record.handle)
-            if fresh is None or is_over(fresh, self.clock()):
-                raise SessionNotFound
-            record = fresh
+        name, give_up = secrets.token_hex(8), time.monotonic() + wait
+        outcome = await self._lease(session.record, hold, name, wait)
+        if isinstance(outcome, Leased) and wait:
+            outcome = await self._stand_in_line(session.record, hold, name, give_up)
+        if isinstance(outcome, Gone):
+            raise SessionNotFound
+        if isinstance(outcome, Leased):
+            raise SessionLeased(f"another holder kept the session to itself for the {wait:g} s that you would wait")
+        session = self._session(outcome.record, session.secret, self.clock(), session.presented)
+        session.fence = outcome.record.fence
+        return session
+
+    async def _stand_in_line(self, record: Record, hold: float, name: str, give_up: float) -> Committed | Leased | Gone:
+        """Ask for a lease whenever something is said of its session."""
+        turn = await self._hub.turn(record.handle)
+        try:
+            while True:
+                turn.arm()
+                left = max(give_up - time.monotonic(), 0.0)
+                outcome = await self._lease(record, hold, name, left)
+                if not isinstance(outcome, Leased) or not left:
+                    return outcome
+                runs_out = outcome.record.leased_until - self.clock()
+                await turn.wait(min(left, _LOOK, runs_out if runs_out > 0 else _LOOK))
+        finally:
+            await turn.close()
+
+    async def _lease(self, record: Record, hold: float, name: str, patience: float) -> Committed | Leased | Gone:
+        def ask() -> Awaitable[Committed | Leased | Gone]:
+            place = min(patience, _PLACE)
+            return self.store.lease(record.handle, record.generation, hold, self.clock(), name=name, patience=place)
+
+        try:
+            return await ask()
+        except OutcomeUnknown as unknown:
+            if unknown.final:
+                raise
+            return await repeated(ask, self.config.deadline, unknown)
 
     async def leave(self, session: BaseSession, *, failed: bool) -> None:
         """The end of a block: commit, unless it failed; give a lease back in the same step."""
@@ -213,6 +246,24 @@ class Engine:
             if not failed:
                 raise
             log.info("session %s: its lease could not be given back: %s", session.record.handle, error)
+
+    # --- Watching ----------------------------------------------------------------------------------------------------
+
+    async def watching(self, session_id: str | None, user_id: str | None, since: int | None) -> Watch:
+        """Begin to watch."""
+        if session_id is None:
+            return await self._hub.watch(ALL if user_id is None else ("user", checked_user_id(user_id)), since)
+        if user_id is not None:
+            raise ConfigurationError("watch a session, or a user, or neither: a session is one user's anyway")
+        handle = (await self.require(session_id)).record.handle
+        watch = await self._hub.watch(("session", handle), since)
+        record = await self.store.load(handle)  # as it is now that the feed tells of it
+        if record is not None and not is_over(record, self.clock()):
+            self._hub.saw(handle, record.version)
+        elif since is None:
+            await watch.close()
+            raise SessionNotFound
+        return watch
 
     # --- Parts ---------------------------------------------------------------------------------------------------
 
@@ -272,6 +323,8 @@ class Engine:
 
     async def _add(self, handle: str, secret: str, fields: dict[str, bytes], amendment: Amendment | None) -> Record:
         """Add a record."""
+        if self._listening.idle:
+            self._listening.start()
         now = self.clock()
         record = new_record(handle, ids.digest(secret), mint_version(), fields, now, self.config)
         if record.size > self.config.max_field_bytes or record.size > self.config.max_session_bytes:
@@ -288,7 +341,7 @@ class Engine:
             outcome = await repeated(lambda: self.store.create(record, now, self._cap), left, unknown)
         if isinstance(outcome, Refused):
             raise TooManySessions("the user has as many sessions as max_sessions_per_user allows: end one first")
-        if self._listeners:
+        if self._listeners or self._listening.awake:
             self.tell(outcome.facts)
         if self._cleaner is None and time.monotonic() - self._swept_at >= self.config.cleanup_interval:
             await self._sweep()
@@ -318,6 +371,7 @@ class Engine:
 
     def tell(self, told: Iterable[Change]) -> None:
         """Count, log and hand on facts."""
+        self._listening.wake()
         for change in told:
             if change.kind in ("overwritten", "refused"):
                 self.counts[change.kind] += 1

@@ -15,6 +15,7 @@ the same thing, ours is also one of those, so that ``except KeyError`` and ``exc
     ├── ConflictError                       another writer was there; nothing was written
     │   └── SessionLeased                   another holder has the session to itself
     ├── TooManySessions                     the user is at the cap, and the rule is "refuse"
+    ├── HistoryTrimmed                      facts that were asked for are no longer kept
     └── StoreError
         ├── StoreUnavailable                no answer in time: nothing was written
         ├── OutcomeUnknown                  it cannot be known whether the write was made
@@ -28,6 +29,7 @@ __all__ = [
     "ConfigurationError",
     "ConflictError",
     "DamagedRecord",
+    "HistoryTrimmed",
     "MissingExtra",
     "OutcomeUnknown",
     "SessionClosed",
@@ -106,6 +108,18 @@ class SessionLeased(ConflictError):
 
 class TooManySessions(SojournError):
     """The user has as many sessions as ``max_sessions_per_user`` allows, and ``at_cap`` is "refuse"."""
+
+
+class HistoryTrimmed(SojournError):
+    """Facts after the position that was asked for are no longer kept: history is bounded, by age and by size."""
+
+    def __init__(self, position: int) -> None:
+        super().__init__(
+            "facts after this position are no longer kept: go on from the position of this error, and look at the "
+            "sessions themselves for what was missed"
+        )
+        self.position = position
+        """After which the oldest facts that are kept come."""
 
 
 class StoreError(SojournError):

@@ -8,15 +8,27 @@ to listeners and recorded nowhere, or anybody could fill the store by guessing.
 from __future__ import annotations
 
 import secrets
+from typing import Literal
 
 from .record import Change, EndReason, Record
 
-__all__ = ["created", "ended", "overwritten", "refused", "rotated"]
+__all__ = ["changed", "created", "ended", "missed", "overwritten", "refused", "rotated"]
 
 
 def created(record: Record, now: float) -> Change:
     """A session began."""
     return Change(id=f"{record.handle}:created", kind="created", at=now, handle=record.handle, user_id=record.user_id)
+
+
+def changed(handle: str, user_id: str | None, version: bytes, fields: tuple[str, ...] | None, now: float) -> Change:
+    """Fields changed, in the commit of this version."""
+    name = f"{handle}:changed:{version.hex()}"
+    return Change(id=name, kind="changed", at=now, handle=handle, user_id=user_id, fields=fields)
+
+
+def missed(what: Literal["history", "changes"], now: float) -> Change:
+    """What a watcher could not be told: facts that the store no longer keeps, or that fields changed."""
+    return Change(id=f"missed:{secrets.token_hex(16)}", kind="missed", at=now, handle="", reason=what)
 
 
 def ended(handle: str, user_id: str | None, reason: EndReason, now: float) -> Change:

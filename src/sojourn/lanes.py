@@ -21,7 +21,6 @@ import threading
 import time
 import weakref
 from collections.abc import Awaitable, Callable, Iterable
-from itertools import count
 from os import urandom
 from typing import Final, Literal, TypeAlias, TypeVar
 
@@ -188,33 +187,16 @@ class Lanes:
         """Make the commit if nobody else was there since the load, and without merging; None: somebody was, and
         `job.current` is the session as it is now. Otherwise as `commit`."""
         now = self._clock()
-        wanted, told, taken = self._fold(job.base, [job], now)
+        wanted, told, fields, taken = self._fold(job.base, [job], now)
         if not taken:
             return job.outcome()
-        try:
-            outcome = await self._store.commit(job.base, wanted, now, fence=job.fence, facts=told, cap=self._cap)
-        except StoreError as error:
-            outcome = await self._again(error, job.base, wanted, now, told, taken, job.fence)
+        outcome = await self._send(job.base, wanted, now, job.fence, told, fields, taken)
         if isinstance(outcome, (Conflict, Leased)):
             self.conflicts += 1
             job.current = outcome.record
             return None
         self._close(outcome, job, taken)
         return job.outcome()
-
-    async def take(self, record: Record, hold: float) -> Record | None:
-        """Take the lease of a session for so many seconds; None: somebody else has it. It is a commit as any other,
-        which is safe to repeat; among many writers it takes a turn first."""
-        job = Job(record, None, Amendment(lease_for=hold), time.monotonic() + self._config.deadline)
-        for conflicts in count(1):
-            taken = await self.attempt(job)
-            if taken is not None or job.current.leased_until > self._clock():
-                return taken
-            if time.monotonic() > job.deadline:
-                raise ConflictError("too many writers at once and the time was up: the lease was not taken. Try again")
-            turn = await self._turn(job) if conflicts > _PATIENCE else 0
-            job = Job(job.current, None, job.amendment, job.deadline, turn)
-        raise AssertionError  # count() has no end
 
     # --- The lane ------------------------------------------------------------------------------------------------
 
@@ -292,16 +274,13 @@ class Lanes:
             if leader.fence and leader.current.fence != leader.fence:
                 _fail(batch, SessionLeased, "the lease ran out and another holder has the session: nothing was written")
                 return
-            wanted, told, taken = self._fold(leader.current, batch, now)
+            wanted, told, fields, taken = self._fold(leader.current, batch, now)
             if not taken:
                 return
             base, fence = leader.current, leader.fence or turn
             if turn:
                 wanted = structs.replace(wanted, leased_until=0.0)  # it ends with this commit
-            try:
-                outcome = await self._store.commit(base, wanted, now, fence=fence, facts=told, cap=self._cap)
-            except StoreError as error:
-                outcome = await self._again(error, base, wanted, now, told, taken, fence)
+            outcome = await self._send(base, wanted, now, fence, told, fields, taken)
             if isinstance(outcome, (Conflict, Leased)):
                 leader.current = outcome.record
                 conflicts += 1
@@ -346,9 +325,11 @@ class Lanes:
         _fail(logins, TooManySessions, "the user has as many sessions as max_sessions_per_user allows: end one first")
         return len(logins) == len(taken)
 
-    def _fold(self, current: Record, batch: list[Job], now: float) -> tuple[Record, tuple[Change, ...], list[Job]]:
-        """Apply the jobs to a record, one after the other: the record to commit, the facts that go with it, and the
-        jobs in it. A job that cannot be applied fails by itself."""
+    def _fold(
+        self, current: Record, batch: list[Job], now: float
+    ) -> tuple[Record, tuple[Change, ...], tuple[str, ...], list[Job]]:
+        """Apply the jobs to a record, one after the other: the record to commit, the facts that go with it, the names
+        of the fields that change, and the jobs in it. A job that cannot be applied fails by itself."""
         version = mint_version()
         record, fields, size = current, current.fields, current.size
         overwritten: list[str] = []
@@ -374,12 +355,15 @@ class Lanes:
         versions = version + current.versions[:_KEPT]
         accessed_at = now if touch_due(current, now) else current.accessed_at
         wanted = structs.replace(record, versions=versions, accessed_at=accessed_at, fields=fields, size=size)
-        if not overwritten and record is current:
-            return wanted, (), taken
+        names = _names_of(taken)
+        if not overwritten and record is current and not self._config.record_changes:
+            return wanted, (), names, taken
         told = [facts.overwritten(wanted, path, now) for path in overwritten]
         if wanted.secret_digest != current.secret_digest:
             told.append(facts.rotated(wanted, now))
-        return wanted, tuple(told), taken
+        if names and self._config.record_changes:
+            told.append(facts.changed(wanted.handle, wanted.user_id, wanted.version, names, now))
+        return wanted, tuple(told), names, taken
 
     def _changes(self, job: Job, delta: Delta, fields: dict[str, bytes]) -> tuple[str, ...]:
         """Find the values that a job's fields become; the paths that it overwrites."""
@@ -414,33 +398,44 @@ class Lanes:
             wanted = structs.replace(wanted, secret_digest=None)  # a parallel request has just done it
         return amend(record, wanted, now, self._config)
 
-    async def _again(
+    async def _send(
         self,
-        error: StoreError,
         base: Record,
         wanted: Record,
         now: float,
-        told: tuple[Change, ...],
-        taken: list[Job],
         fence: int,
+        told: tuple[Change, ...],
+        fields: tuple[str, ...],
+        taken: list[Job],
     ) -> Outcome:
-        """The store failed. If the reply did not come, the same commit once more: made twice, it counts once."""
+        """Commit; if the reply does not come, the same once more: made twice, it counts once."""
+        commit, cap = self._store.commit, self._cap
         try:
-            if not isinstance(error, OutcomeUnknown) or error.final:
-                raise error
-            commit, cap = self._store.commit, self._cap
-            outcome = await repeated(
-                lambda: commit(base, wanted, now, fence=fence, facts=told, cap=cap),
-                taken[0].deadline - time.monotonic(),
-                error,
-            )
-            if isinstance(outcome, (Conflict, Leased)) and not outcome.record.knows(base.version):
-                raise error  # so many commits later that the record does not remember whether this one was among them
-            return outcome
+            try:
+                return await commit(base, wanted, now, fence=fence, facts=told, fields=fields, cap=cap)
+            except OutcomeUnknown as unknown:
+                if unknown.final:
+                    raise
+                outcome = await repeated(
+                    lambda: commit(base, wanted, now, fence=fence, facts=told, fields=fields, cap=cap),
+                    taken[0].deadline - time.monotonic(),
+                    unknown,
+                )
+                if isinstance(outcome, (Conflict, Leased)) and not outcome.record.knows(base.version):
+                    raise  # so many commits later that the record does not remember whether this one was among them
+                return outcome
         except StoreError as final:
             for job in taken:
                 job.finish(None, _twin(final))
             raise
+
+
+def _names_of(jobs: list[Job]) -> tuple[str, ...]:
+    """The names of the fields that jobs change."""
+    if len(jobs) == 1:
+        delta = jobs[0].delta
+        return () if delta is None else tuple(delta.ops)
+    return tuple(dict.fromkeys(name for job in jobs if job.delta is not None for name in job.delta.ops))
 
 
 async def repeated(send: Callable[[], Awaitable[T]], within: float, unknown: OutcomeUnknown) -> T:

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -20,18 +19,20 @@ from .errors import (
 )
 from .ids import Handle
 from .lanes import backoff
+from .listeners import Hooks
 from .policy import touch_due
 from .record import Amendment, Change, ChangeKind, Summary
 from .session import AsyncSession, checked_label, checked_user_id
 from .store import Stats
+from .watching import Watch
 
-__all__ = ["AsyncSessionManager"]
+__all__ = ["AsyncSessionManager", "AsyncWatch"]
 
 T = TypeVar("T")
 _PATIENCE: Final = 3  # attempts of a transaction before it starts to wait between them
 
 
-class AsyncSessionManager(Engine):
+class AsyncSessionManager(Engine, Hooks):
     """Sessions for asynchronous callers: creates, loads, commits, rotates, ends and lists them.
 
     ``store`` is a URL (``memory://``, the default, or ``sqlite:///path``) or a store of your own, which the manager
@@ -189,8 +190,25 @@ class AsyncSessionManager(Engine):
 
     async def changes(self, since: int = 0, limit: int = 1000) -> tuple[int, list[Change]]:
         """Life-cycle facts that the store recorded after the position ``since``, in order, and the position to go on
-        from. Kept up to a bound; 0 starts with the oldest kept."""
+        from. Kept up to a bound, of some 10,000 facts and of a week; 0 starts with the oldest kept. Raises
+        `HistoryTrimmed` if facts after ``since`` are no longer there."""
         return await self.store.changes(since, limit)
+
+    def watch(self, session: str | None = None, *, user: str | None = None, since: int | None = None) -> AsyncWatch:
+        """``async for change in manager.watch(session=id)``: what happens to a session (by its id or handle), to all
+        sessions of a user, or to all, as it happens, in whatever process: created, changed (``change.fields``),
+        rotated, ended (``change.reason``), overwritten. From now on, or from a position of the history (`changes`).
+
+        Facts of the life of sessions come in order for each session, at least once; ``change.id`` tells one apart that
+        comes twice. Changes of fields that follow each other quickly come as one. Where the watcher is too slow, or was
+        cut off, for longer than the history is kept, or for changes of fields while it watches more than one session,
+        there comes a change of the kind "missed": look at the sessions themselves. The watch of one session always
+        ends with its newest state told, and ends when the session does. Sessions that run out are told within a second
+        or so.
+
+        ``async with manager.watch() as changes`` watches from its first line; else the loop begins it. Raises
+        `SessionNotFound` where there is no such session, and `StoreUnavailable` when the manager is closed."""
+        return AsyncWatch(self, session, user, since)
 
     # --- Facts ---------------------------------------------------------------------------------------------------
 
@@ -202,6 +220,10 @@ class AsyncSessionManager(Engine):
         self._listeners.append(entry)
         return lambda: self._listeners.remove(entry)
 
+    async def stop_listeners(self) -> None:
+        """Call no listener any more in this process, and wait until the call that is under way has ended."""
+        await self._listening.stop()
+
     # --- The cleaner ---------------------------------------------------------------------------------------------
 
     def start_cleaner(self) -> None:
@@ -209,19 +231,21 @@ class AsyncSessionManager(Engine):
         correctness, as the dead are never served; without it, each creation removes some. Starting twice is once."""
         if self._cleaner is None:
             stop = self._waiting.signal()
-            self._cleaner = (stop, asyncio.create_task(self.clean_until(stop), name="sojourn-cleaner"))
+            self._cleaner = (stop, self._waiting.start(lambda: self.clean_until(stop), "sojourn-cleaner"))
 
     async def stop_cleaner(self) -> None:
         """Stop the cleaner and wait until it has. Nothing happens if it does not run."""
         if self._cleaner is not None:
-            stop, task = self._cleaner
+            stop, cleaner = self._cleaner
             self._cleaner = None
             stop.set()
-            await task
+            await cleaner.finished()
 
     async def close(self) -> None:
-        """Stop the cleaner and close the store. Closing twice is allowed."""
+        """Stop the cleaner, the listeners and the watches, and close the store. Closing twice is allowed."""
         await self.stop_cleaner()
+        await self._listening.stop()
+        await self._hub.close()
         await self.store.close()
 
     async def __aenter__(self) -> Self:
@@ -261,6 +285,45 @@ class AsyncExclusiveBlock(AsyncSessionBlock):
     async def __aenter__(self) -> AsyncSession:
         self._session = await self._manager.acquire(self._id, self._wait, self._hold)
         return cast(AsyncSession, self._session)
+
+
+class AsyncWatch:
+    """What `AsyncSessionManager.watch` returns: an asynchronous iterator of changes."""
+
+    __slots__ = ("_manager", "_of", "_watch")
+
+    def __init__(self, manager: Engine, session: str | None, user: str | None, since: int | None) -> None:
+        self._manager = manager
+        self._of = (session, user, since)
+        self._watch: Watch | None = None
+
+    async def next(self, timeout: float | None = None) -> Change | None:
+        """The next change; None if there was none for ``timeout`` seconds, or will be no other, as the session has
+        ended."""
+        if self._watch is None:
+            self._watch = await self._manager.watching(*self._of)
+        return await self._watch.next(timeout)
+
+    async def close(self) -> None:
+        """Watch no more."""
+        if self._watch is not None:
+            await self._watch.close()
+
+    async def __aenter__(self) -> Self:
+        self._watch = await self._manager.watching(*self._of)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Change:
+        change = await self.next()
+        if change is None:
+            raise StopAsyncIteration
+        return change
 
 
 def _handle_of(session_id: str | None) -> str | None:

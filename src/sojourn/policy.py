@@ -124,10 +124,8 @@ def amend(record: Record, wanted: Amendment, now: float, config: SessionConfig) 
         changes["persistent"] = wanted.persistent
     if wanted.label is not KEEP:
         changes["label"] = wanted.label
-    if wanted.lease_for is not None:
-        changes["leased_until"] = now + wanted.lease_for if wanted.lease_for else 0.0
-        if wanted.lease_for:
-            changes["fence"] = record.fence + 1
+    if wanted.give_back:
+        changes["leased_until"] = 0.0
     return replace(record, **changes)
 
 

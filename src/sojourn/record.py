@@ -5,14 +5,14 @@ reading themselves.
     Delta       what one writer changed since it loaded a record
     Amendment   what one writer wants changed in the metadata: a new secret, a user, timeouts, a label
     outcomes    Committed, Gone, Conflict, Leased: the closed set of answers to a commit
-    Change      one fact: created, rotated, ended (and why), refused, overwritten
+    Change      one fact: created, changed, rotated, ended (and why), refused, overwritten
     Summary     what a list of sessions shows: never a secret
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -46,11 +46,13 @@ __all__ = [
     "Update",
 ]
 
+S = TypeVar("S", bound=Struct)
+
 VERSION_BYTES: Final = 8
 VERSIONS_KEPT: Final = 16
 
 EndReason: TypeAlias = Literal["ended", "expired", "evicted", "revoked"]
-ChangeKind: TypeAlias = Literal["created", "rotated", "ended", "refused", "overwritten"]
+ChangeKind: TypeAlias = Literal["created", "changed", "rotated", "ended", "refused", "overwritten", "missed"]
 
 
 class Previous(Struct, frozen=True, gc=False, array_like=True):
@@ -182,8 +184,8 @@ class Amendment(Struct, frozen=True, kw_only=True):
     label: str | _Keep | None = KEEP
     settled: bool = False
     """The newest secret was seen for the first time."""
-    lease_for: float | None = None
-    """Take a lease of this many seconds; 0 gives it back."""
+    give_back: bool = False
+    """The lease ends."""
 
 
 class Cap(Struct, frozen=True):
@@ -204,7 +206,9 @@ class Change(Struct, frozen=True, gc=False, kw_only=True):
     user_id: str | None = None
     reason: str | None = None
     """For "ended": ended, expired, evicted or revoked; for "refused": malformed, unknown, superseded or repeated;
-    for "overwritten": the path."""
+    for "overwritten": the path; for "missed": history (facts that are no longer kept) or changes (of fields)."""
+    fields: tuple[str, ...] | None = None
+    """For "changed": the names of the fields that changed; None: not known, so look at all of them."""
 
 
 class Committed(Struct, frozen=True):
@@ -262,6 +266,6 @@ class Summary(Struct, frozen=True, kw_only=True):
         )
 
 
-def replace(record: Record, **changes: Any) -> Record:
-    """The record with some of its attributes changed."""
-    return msgspec.structs.replace(record, **changes)
+def replace(value: S, **changes: Any) -> S:
+    """The same with some of its attributes changed."""
+    return msgspec.structs.replace(value, **changes)

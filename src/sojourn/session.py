@@ -400,7 +400,7 @@ class BaseSession(MutableMapping[str, Any]):
 
     def give_back(self) -> None:
         """Give the lease back in the next commit."""
-        self._amend(lease_for=0.0)
+        self._amend(give_back=True)
 
     def delta(self) -> Delta | None:
         """What changed since the load; None: nothing. Raises `UnsupportedValue`."""

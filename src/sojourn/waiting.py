@@ -1,7 +1,12 @@
-"""The only ways to wait: a thread blocks, a task suspends.
+"""The only ways to wait, and to work in the background: a thread blocks, a task suspends.
 
 Shared code never waits by itself. Where it must (for a turn, before another try), it awaits one of these: the blocking
 kind returns without suspending, after having blocked the thread, so the same coroutine serves both worlds.
+
+The one clever thing in this code base is `run`. An operation is a coroutine over a store's coroutines. A blocking
+store's never suspend: where an async one would await the network, they block the thread and return. A coroutine that
+never suspends runs from its first line to its return in a single ``send(None)``, which raises StopIteration with
+the result: no event loop, no thread, half a microsecond.
 """
 
 from __future__ import annotations
@@ -9,10 +14,23 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
-from typing import Protocol
+from typing import Any, Protocol, TypeVar, cast
 
-__all__ = ["Signal", "TaskWaiting", "ThreadWaiting", "Waiting"]
+__all__ = ["Background", "Signal", "TaskWaiting", "ThreadWaiting", "Waiting", "run"]
+
+T = TypeVar("T")
+
+
+def run(operation: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine that never suspends, and return its result. RuntimeError if it does suspend."""
+    try:
+        operation.send(None)
+    except StopIteration as done:
+        return cast(T, done.value)
+    operation.close()
+    raise RuntimeError("the store is asynchronous: use AsyncSessionManager and await it, or open it blocking")
 
 
 class Signal(Protocol):
@@ -25,6 +43,13 @@ class Signal(Protocol):
         """Set it; from any thread. False if nobody can be waiting any more: its event loop is closed."""
 
 
+class Background(Protocol):
+    """Work that goes on beside its starter."""
+
+    async def finished(self) -> None:
+        """Wait until it has ended. Returns at once to the work itself."""
+
+
 class Waiting(Protocol):
     """How callers of one world wait."""
 
@@ -33,6 +58,12 @@ class Waiting(Protocol):
 
     def signal(self) -> Signal:
         """A new signal."""
+
+    def start(self, work: Callable[[], Coroutine[Any, Any, None]], name: str) -> Background:
+        """Start work in the background: a daemon thread, or a task of the running loop."""
+
+    async def settle(self, result: Awaitable[T]) -> T:
+        """Await what a user's function returned; for a thread, in an event loop of its own."""
 
 
 class _ThreadSignal:
@@ -51,6 +82,17 @@ class _ThreadSignal:
         return True
 
 
+class _Thread:
+    __slots__ = ("_thread",)
+
+    def __init__(self, thread: threading.Thread) -> None:
+        self._thread = thread
+
+    async def finished(self) -> None:
+        if self._thread is not threading.current_thread():
+            self._thread.join()
+
+
 class ThreadWaiting:
     """Waiting by blocking the thread."""
 
@@ -59,6 +101,17 @@ class ThreadWaiting:
 
     def signal(self) -> Signal:
         return _ThreadSignal()
+
+    def start(self, work: Callable[[], Coroutine[Any, Any, None]], name: str) -> Background:
+        thread = threading.Thread(target=lambda: run(work()), name=name, daemon=True)
+        thread.start()
+        return _Thread(thread)
+
+    async def settle(self, result: Awaitable[T]) -> T:
+        async def wait() -> T:
+            return await result
+
+        return asyncio.run(wait())
 
 
 class _TaskSignal:
@@ -84,6 +137,18 @@ class _TaskSignal:
             self._future.set_result(None)
 
 
+class _Task:
+    __slots__ = ("_task",)
+
+    def __init__(self, task: asyncio.Task[None]) -> None:
+        self._task = task
+
+    async def finished(self) -> None:
+        loop = asyncio.get_running_loop()
+        if self._task.get_loop() is loop and self._task is not asyncio.current_task(loop):
+            await asyncio.wait([self._task])
+
+
 class TaskWaiting:
     """Waiting by suspending the task. Signals may be set from other threads and other loops."""
 
@@ -92,3 +157,9 @@ class TaskWaiting:
 
     def signal(self) -> Signal:
         return _TaskSignal()
+
+    def start(self, work: Callable[[], Coroutine[Any, Any, None]], name: str) -> Background:
+        return _Task(asyncio.create_task(work(), name=name))
+
+    async def settle(self, result: Awaitable[T]) -> T:
+        return await result

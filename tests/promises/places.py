@@ -34,6 +34,7 @@ class Place:
         self.url = url
         self._memory = MemoryStore() if name == "memory" else None
         self._stores: list[Store] = []
+        self._sessions: list[worlds.Sessions] = []
 
     @classmethod
     def in_a_file(cls, name: str, world: worlds.World, folder: Path) -> Place:
@@ -57,7 +58,9 @@ class Place:
 
     def sessions(self, **settings: Any) -> worlds.Sessions:
         """One more manager of the same sessions."""
-        return self.world.sessions(self.store(settings.get("config"), by_hand="clock" in settings), **settings)
+        store = self.store(settings.get("config"), by_hand="clock" in settings)
+        self._sessions.append(self.world.sessions(store, **settings))
+        return self._sessions[-1]
 
     async def pause(self, seconds: float) -> None:
         """Let the others go on."""
@@ -65,6 +68,8 @@ class Place:
 
     async def leave(self) -> None:
         """The end of a test, in its world: close what it opened."""
+        for sessions in self._sessions:
+            await sessions.close()
         for store in self._stores:
             await store.close()
 

@@ -118,7 +118,7 @@ class Caller:
 def server(request: pytest.FixtureRequest) -> Iterator[Process]:
     """A server that keeps what it has when it is killed."""
     if request.param == "valkey":
-        with Valkey(appendonly="yes") as valkey:
+        with Valkey(appendonly="yes", appendfsync="always") as valkey:
             yield valkey
     else:
         from servers.postgres import PostgreSQL

@@ -21,7 +21,7 @@ DEADLINE = 1.0
 @pytest.fixture
 def cluster() -> Iterator[Cluster]:
     """A Cluster of one test's own, which keeps what it holds when a node is killed."""
-    with Cluster(appendonly="yes") as cluster:
+    with Cluster(appendonly="yes", appendfsync="always") as cluster:
         yield cluster
 
 

@@ -13,6 +13,9 @@ from collections.abc import Callable, Sequence
 from itertools import count
 
 from faults import FAULTS
+from following import FOLLOWING
+from living import LIVING
+from moves import MOVING
 from talking import hear, ready, say
 from upheavals import UPHEAVALS
 from writing import WRITINGS, add_one
@@ -137,7 +140,8 @@ def write_until_killed(url: str, session_ids: Sequence[str]) -> None:
 
 
 JOBS: dict[str, Callable[..., None]] = {
-    job.__name__: job for job in (write, count_up, hammer, compete, contend, reborn, *FAULTS, *UPHEAVALS)
+    job.__name__: job
+    for job in (write, count_up, hammer, compete, contend, reborn, *FAULTS, *FOLLOWING, *LIVING, *MOVING, *UPHEAVALS)
 }
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import pytest
 
 from sojourn.record import Cap, Change, Committed, Gone
 from sojourn.store import Store
-from sojourn.testing import NOW, DurableStoreContract, _proves, new_record, successor
+from sojourn.testing import NOW, DurableStoreContract, proves, new_record, successor
 
 
 class SQLContract(DurableStoreContract):
@@ -27,7 +27,7 @@ class SQLContract(DurableStoreContract):
 
         self.crash = lambda: monkeypatch.setattr(self.module, "in_batches", crash)
 
-    @_proves
+    @proves
     async def test_all_have_ended_although_the_caller_crashed(self, store: Store) -> None:
         """A caller who ends all sessions and crashes right then: all are dead but the one that was kept. They neither
         load nor commit nor are touched nor leased nor listed, and count towards no cap of a user; new ones live."""
@@ -53,7 +53,7 @@ class SQLContract(DurableStoreContract):
             found = await store.summaries(NOW, user_id=user_id)
             assert {summary.handle for summary in found} == {kept.handle, newest.handle}
 
-    @_proves
+    @proves
     async def test_a_sweep_removes_what_a_crash_has_left(self, store: Store) -> None:
         """What a crashed caller left is removed by `purge_expired`, no more than its limit at a time; each is told
         once, as revoked, or as expired if it had run out by itself. Ends of all may follow one another."""
@@ -77,7 +77,7 @@ class SQLContract(DurableStoreContract):
         assert [change for change in recorded if change.kind == "ended"] == told
         assert (await store.stats()).sessions == 0
 
-    @_proves
+    @proves
     async def test_the_dead_leave_first_after_a_crash(self, store: Store) -> None:
         """At the cap of the store nobody who lives is evicted while somebody is there who ended with all."""
         for _ in range(3):
@@ -90,7 +90,7 @@ class SQLContract(DurableStoreContract):
         assert await store.load(living.handle) == living
         assert (await store.stats()).sessions == 2
 
-    @_proves
+    @proves
     async def test_many_end_at_once(self, store: Store) -> None:
         """More sessions than are removed in one step end, and each is told."""
         records = [new_record() for _ in range(2 * self.module.BATCH + 1)]

@@ -21,6 +21,7 @@ from servers.process import until
 from sojourn import (
     ConfigurationError,
     DamagedRecord,
+    HistoryTrimmed,
     OutcomeUnknown,
     StoreDamaged,
     StoreUnavailable,
@@ -28,14 +29,17 @@ from sojourn import (
     open_store,
 )
 from sojourn.blocking import run
-from sojourn.record import Cap, Committed, Conflict, Gone, Refused, replace
-from sojourn.store import Store, World
+from sojourn.record import Cap, Committed, Conflict, Gone, Leased, Refused, replace
+from sojourn.store import HISTORY_AGE, Store, World
 from sojourn.stores import postgres as postgres_store
 from sojourn.stores import postgres_schema, postgres_steps
 from sojourn.stores.postgres import PostgresStore
 from sojourn.stores.postgres_schema import Upgrade
 from sojourn.stores.postgres_wire import Wire
+from sojourn.stores.sealing import seal
+from sojourn.stores.sql import columns
 from sojourn.testing import NOW, new_record, successor
+from sojourn.waiting import ThreadWaiting
 
 
 class PostgresContract(SQLContract):
@@ -191,6 +195,40 @@ def test_one_gives_positions_at_a_time(database: Database) -> None:
             run(store.changes(0, 10))
     assert [change.handle for change in run(store.changes(0, 10))[1]] == [record.handle]
     run(store.close())
+
+
+def test_a_position_that_was_left_out(database: Database, store: Store) -> None:
+    """Where somebody failed to commit, a position is missing. Nobody is told that facts are gone while they are there,
+    and who has read what is gone is told where to go on."""
+    for _ in range(3):
+        run(store.create(new_record(), NOW))
+    assert run(store.position()) == 3
+    database.ask("SELECT nextval('sojourn.change_position')")
+    run(store.create(newest := new_record(), NOW))
+    assert run(store.position()) == 5
+    for since in (3, 4):
+        assert [change.handle for change in run(store.changes(since, 10))[1]] == [newest.handle]
+    database.ask("DELETE FROM sojourn.change WHERE position < 5")
+    for since in (1, 2, 3, 6):
+        with pytest.raises(HistoryTrimmed) as gap:
+            run(store.changes(since, 10))
+        assert gap.value.position == 4
+    assert len(run(store.changes(4, 10))[1]) == 1
+
+
+def test_history_leaves_in_steps(database: Database, store: Store) -> None:
+    """A purge after a long time removes what is too old some at a time, fresh facts included."""
+    run(store.create(new_record(lasts=1e9, idle=1e9), NOW))
+    database.ask(
+        "INSERT INTO sojourn.fresh (at, kind, handle, id) SELECT n, 'rotated', n::text, n::text::bytea "
+        "FROM generate_series(1, 2500) AS n"
+    )
+    kept = []
+    for _ in range(4):
+        run(store.purge_expired(NOW + 2 * HISTORY_AGE, 10))
+        kept += database.ask("SELECT count(*) FROM sojourn.change")
+    assert kept == [(1501,), (501,), (1,), (1,)]
+    assert run(store.position()) == 2501
 
 
 def test_history_is_bounded(database: Database, store: Store) -> None:
@@ -411,7 +449,7 @@ def test_many_start_at_once(database: Database) -> None:
     stores = [open_store(database.url(deadline=10)) for _ in range(10)]
     results = run(worlds.BLOCKING.together([lambda one=one: one.load("x") for one in stores]))
     assert results == [None] * 10
-    assert database.ask("SELECT version FROM sojourn.about") == [(1,)]
+    assert database.ask("SELECT version FROM sojourn.about") == [(2,)]
     for one in stores:
         run(one.close())
 
@@ -434,7 +472,7 @@ def test_the_next_version_beside_this_one(database: Database, monkeypatch: pytes
     for record in records:
         run(old.create(record, NOW))
     upgrade = Upgrade(script="ALTER TABLE session ADD COLUMN colour text NOT NULL DEFAULT 'grey'", works_with=1)
-    monkeypatch.setattr(postgres_schema, "UPGRADES", (upgrade,))
+    monkeypatch.setattr(postgres_schema, "UPGRADES", (*postgres_schema.UPGRADES, upgrade))
     new = open_store(database.url(clock="caller", deadline=10))
     monkeypatch.undo()
 
@@ -452,7 +490,7 @@ def test_the_next_version_beside_this_one(database: Database, monkeypatch: pytes
 
     operations = [*(lambda n=n: write(n) for n in range(4)), lambda: upgrading(0)]
     results = run(worlds.BLOCKING.together(operations))
-    assert results == [None, None, None, None, 2]
+    assert results == [None, None, None, None, 3]
     later = open_store(database.url(clock="caller", deadline=10))
     for store in (old, new, later):
         for record in records:
@@ -462,6 +500,89 @@ def test_the_next_version_beside_this_one(database: Database, monkeypatch: pytes
     assert isinstance(run(new.commit(record, successor(record), NOW)), Committed)
     for store in (old, new, later):
         run(store.close())
+
+
+def test_the_first_version_is_upgraded(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tables of the first version are brought up to date with what they hold, and a program of that version goes on
+    beside a new one: what it writes is read, its facts are in the history, and it may be what gives them their
+    positions."""
+    make_the_first_version(database, monkeypatch)
+    with psycopg.connect(database.url(), autocommit=True, options="-c search_path=sojourn") as program:
+        record = new_record(user_id="ada")
+        values = [*columns(record), seal(record)]
+        values[2] = b"ada"
+        program.execute(_FIRST["create"], (record.handle, *values))
+        program.execute(_FIRST["note"], (record.handle,))
+        program.execute(_FIRST["place"])
+        new = open_store(database.url(clock="caller"))
+        assert run(new.load(record.handle)) == record
+        wanted = successor(record)
+        told = facts.changed(record.handle, "ada", wanted.version, ("n", "\0"), NOW)
+        assert run(new.commit(record, wanted, NOW, fields=("n",), facts=(told,))) == Committed(wanted, (told,))
+        later = successor(wanted)
+        done = program.execute(_FIRST["commit"], (later.version, seal(later), record.handle, wanted.version))
+        assert done.rowcount == 1
+        assert run(new.load(record.handle)) == later
+        program.execute(_FIRST["note"], (record.handle,))
+        position, found = run(new.changes(0, 10))
+        assert [(change.kind, change.fields) for change in found] == [
+            ("created", None), ("changed", ("n", "\0")), ("created", None),
+        ]  # fmt: skip
+        program.execute(_FIRST["note"], (record.handle,))
+        program.execute(_FIRST["place"])
+        assert len(run(new.changes(position, 10))[1]) == 1
+    assert database.ask("SELECT version, works_with FROM sojourn.about") == [(2, 1)]
+    run(new.close())
+
+
+def make_the_first_version(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lay out the tables as the first version had them."""
+    with monkeypatch.context() as patched:
+        patched.setattr(postgres_schema, "UPGRADES", ())
+        first = open_store(database.url())
+        assert run(first.migrate()) == 1
+        run(first.close())
+
+
+_FIRST = {
+    "create": b"INSERT INTO session (handle, version, generation, user_id, authenticated_at, accessed_at, idle_for, "
+    b"ends_at, fence, leased_until, body) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+    "commit": b"UPDATE session SET version = %s, body = %s WHERE handle = %s AND version = %s",
+    "note": b"INSERT INTO fresh (at, kind, handle, id) SELECT 1, 'created', n, gen_random_uuid()::text::bytea "
+    b"FROM (SELECT %s AS n) AS one",
+    "place": b"WITH placed AS (DELETE FROM fresh RETURNING noted, at, kind, handle, id, user_id, reason) "
+    b"INSERT INTO change (position, at, kind, handle, id, user_id, reason) "
+    b"SELECT nextval('change_position'), at, kind, handle, id, user_id, reason FROM placed",
+}
+
+
+def test_a_role_that_owns_nothing_goes_on(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A role that was granted the tables of the first version, and owns none, may use those of the next once another
+    role has brought them up to date."""
+    make_the_first_version(database, monkeypatch)
+    name = f"only {database.name}"
+    database.ask(f'CREATE ROLE "{name}" LOGIN')
+    try:
+        database.ask(f'GRANT USAGE ON SCHEMA sojourn TO "{name}"')
+        database.ask(f'GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA sojourn TO "{name}"')
+        database.ask(f'GRANT USAGE ON ALL SEQUENCES IN SCHEMA sojourn TO "{name}"')
+        owner = open_store(database.url())
+        assert run(owner.migrate()) == 2
+        store = open_store(database.url(clock="caller").replace("//sojourn@", f"//{quote(name)}@"))
+        feed = store.feed(ThreadWaiting())
+        run(feed.open())
+        run(store.create(record := new_record(), NOW))
+        assert isinstance(run(store.lease(record.handle, 0, 5.0, NOW, name="one", patience=1.0)), Committed)
+        assert isinstance(run(store.lease(record.handle, 0, 5.0, NOW, name="other", patience=1.0)), Leased)
+        assert run(store.bookmark("reader", "one", NOW, hold=1.0)) == 0
+        run(store.purge_expired(NOW, 10))
+        assert len(run(store.changes(0, 10))[1]) == 1
+        assert len(run(feed.hints(5.0))) == 1
+        for one in (owner, store):
+            run(one.close())
+    finally:
+        database.ask(f'DROP OWNED BY "{name}"')
+        database.ask(f'DROP ROLE "{name}"')
 
 
 def test_a_version_that_is_too_new(database: Database) -> None:

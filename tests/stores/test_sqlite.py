@@ -11,7 +11,7 @@ from sql_contract import SQLContract
 
 from sojourn import open_store
 from sojourn.record import Committed, Record
-from sojourn.store import Durability, Store, World
+from sojourn.store import HISTORY_AGE, Durability, Store, World
 from sojourn.stores import sqlite
 from sojourn.stores.sealing import seal
 from sojourn.stores.sql import columns
@@ -67,6 +67,70 @@ def test_an_older_file_is_upgraded(tmp_path: Path) -> None:
         assert isinstance(await store.commit(record, later, NOW), Committed)
         assert await store.verify() == []
         assert [change.handle for change in await store.end_matching(NOW)] == [record.handle]
+        await store.close()
+
+    BLOCKING.run(body())
+
+
+def test_an_upgraded_file_is_as_a_new_one(tmp_path: Path) -> None:
+    """A file of the first schema, upgraded, has the tables, columns, indexes and triggers of a new one."""
+    paths = tmp_path / "old.db", tmp_path / "new.db"
+    with closing(sqlite3.connect(paths[0])) as connection:
+        connection.executescript(_FIRST_SCHEMA)
+    found = []
+    for path in paths:
+        BLOCKING.run(open_store(f"sqlite:///{path}").close())
+        with closing(sqlite3.connect(path)) as connection:
+            names = connection.execute("SELECT type, name, tbl_name FROM sqlite_schema ORDER BY 1, 2").fetchall()
+            columns = [connection.execute(f"PRAGMA table_xinfo({name})").fetchall() for _, name, _ in names]
+            triggers = connection.execute(
+                "SELECT sql FROM sqlite_schema WHERE type = 'trigger' ORDER BY sql"
+            ).fetchall()
+            found.append((names, columns, triggers, connection.execute("PRAGMA user_version").fetchone()))
+    assert found[0] == found[1]
+
+
+def test_a_line_ends_with_its_session(tmp_path: Path) -> None:
+    """Nothing is left of who waited for a session that ended, nor, after a purge, of who did not come again."""
+    path = tmp_path / "sessions.db"
+    ask = "SELECT count(*) FROM line"
+
+    async def body() -> None:
+        store = open_store(f"sqlite:///{path}")
+        records = [new_record(), new_record()]
+        for record in records:
+            await store.create(record, NOW)
+            for name in ("one", "two", "three"):
+                await store.lease(record.handle, 0, 5.0, NOW, name=name, patience=5.0)
+        await store.end([records[0].handle], "ended", NOW)
+        left = [store._file.read(lambda connection: connection.execute(ask).fetchone()[0])]
+        await store.purge_expired(NOW + 6, 10)
+        left.append(store._file.read(lambda connection: connection.execute(ask).fetchone()[0]))
+        assert left == [3, 0]
+        await store.close()
+
+    BLOCKING.run(body())
+
+
+def test_history_leaves_in_steps(tmp_path: Path) -> None:
+    """A purge after a long time removes what is too old some at a time, and then has nothing to write."""
+    path = tmp_path / "sessions.db"
+
+    async def body() -> None:
+        store = open_store(f"sqlite:///{path}")
+        await store.create(new_record(), NOW)
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute(
+                "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 2500) "
+                "INSERT INTO change (id, kind, at, handle) SELECT n, 'rotated', n, n FROM n"
+            )
+            connection.commit()
+            kept = []
+            for _ in range(4):
+                await store.purge_expired(NOW + 2 * HISTORY_AGE, 0)
+                kept += connection.execute("SELECT count(*) FROM change").fetchall()
+            assert kept == [(1501,), (501,), (1,), (1,)]
+        assert await store.position() == 2501
         await store.close()
 
     BLOCKING.run(body())

@@ -3,11 +3,11 @@ its place among the deadlines, and of facts; and that they work with no head tha
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from math import inf
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
+from valkey_keys import Keys
 
 from servers.process import until
 from servers.proxy import Proxy, through
@@ -22,29 +22,6 @@ from sojourn.testing import NOW, new_record, successor
 DAY = 86_400
 
 
-class Keys(NamedTuple):
-    """A store that goes by the caller's clock, for blocking callers; its server, and its prefix there."""
-
-    store: Any
-    server: Valkey
-    prefix: str
-
-    def key(self, name: str) -> str:
-        return f"{self.prefix}{{0}}:{name}"
-
-    def left(self, record: Record) -> float:
-        """Seconds until the server removes a record by itself."""
-        return int(self.server.do("PTTL", self.key(record.handle))) / 1000
-
-
-@pytest.fixture
-def keys(valkey: Valkey) -> Iterator[Keys]:
-    prefix = fresh_prefix()
-    store = open_store(valkey.url(prefix=prefix, clock="caller", deadline=10))
-    yield Keys(store, valkey, prefix)
-    run(store.close())
-
-
 # --- Large sessions, of which only a part is sent --------------------------------------------------------------------
 
 _LARGE = {f"document {number}": bytes([number]) * 400 for number in range(100)}
@@ -53,7 +30,7 @@ _LARGE = {f"document {number}": bytes([number]) * 400 for number in range(100)}
 def commit_in_part(store: Any, base: Record, **changes: Any) -> Record:
     """A commit of which only a part is sent; the record that was wanted."""
     wanted = successor(base, fields=base.fields | {"document 42": b"x" * 400}, **changes)
-    assert store._patch(base, seal(wanted)), "the whole of it would be sent"
+    assert store._large.patch(base, seal(wanted)), "the whole of it would be sent"
     assert isinstance(run(store.commit(base, wanted, NOW)), Committed)
     return wanted
 
@@ -96,7 +73,7 @@ def test_who_is_kept_must_have_been_alive(keys: Keys) -> None:
     """The end of all sessions but one does not revive that one, if it had ended with all others before."""
     store = keys.store
     run(store.create(record := new_record(), NOW))
-    run(store._begin_anew(None))  # and its caller died before anything was removed
+    run(store._space.begin_anew(None))  # and its caller died before anything was removed
     run(store.end_matching(NOW, keep=record.handle))
     assert run(store.load(record.handle)) is None
 
@@ -104,17 +81,19 @@ def test_who_is_kept_must_have_been_alive(keys: Keys) -> None:
 def test_replicas_must_know_of_what_was_made_before() -> None:
     """Where replicas must acknowledge each write, and the one that there is hangs: a commit or a creation that was made
     and not acknowledged is not acknowledged when it is repeated either, and neither is the end of all, where there is
-    none."""
+    none. So it is with a lease that is taken by name."""
     with Valkey() as primary, Valkey(replica_of=primary.port) as replica:
         until(primary.is_followed, "the first copy")
         options = {"durability": "replicated", "replicas": 1, "clock": "caller"}
         patient: Any = open_store(primary.url(**options, deadline=10))
         run(patient.create(record := new_record(), NOW))
+        run(patient.create(leased := new_record(), NOW))
         wanted, another = successor(record), new_record()
         replica.hang()
         for operation in (
             lambda store: store.commit(record, wanted, NOW),
             lambda store: store.create(another, NOW),
+            lambda store: store.lease(leased.handle, 0, 10.0, NOW, name="one"),
         ):
             for _ in range(2):  # the second time over a connection that has written nothing
                 store: Any = open_store(primary.url(**options, deadline=0.3))
@@ -131,6 +110,26 @@ def test_replicas_must_know_of_what_was_made_before() -> None:
             run(each.close())
 
 
+def test_a_named_lease_is_sent_again(valkey: Valkey) -> None:
+    """A lease that is asked for by name, and a bookmark, are sent again when the reply is cut, and were taken once;
+    where there is no time for that, the outcome is unknown."""
+    prefix = fresh_prefix()
+    with Proxy(valkey.port) as proxy:
+        store: Any = open_store(through(valkey.url(prefix=prefix, clock="caller", deadline=2), proxy))
+        run(store.create(record := new_record(), NOW))
+        proxy.cut_reply(0, request=b"EVALSHA")
+        taken = run(store.lease(record.handle, 0, 10.0, NOW, name="one", patience=5.0))
+        assert taken == Committed(run(store.load(record.handle)))
+        assert (taken.record.fence, proxy.cuts) == (1, 1)
+        proxy.cut_reply(0, request=b"EVALSHA")
+        assert run(store.bookmark("mail", "one", NOW, hold=10.0, position=5)) == 5
+        proxy.cut_reply(0, request=b"EVALSHA", times=10_000)
+        with pytest.raises(OutcomeUnknown):
+            run(store.lease(record.handle, 0, 10.0, NOW + 20, name="one", patience=5.0))
+        proxy.pass_on()
+        run(store.close())
+
+
 @pytest.mark.parametrize("kind", ["lease", "end of all"])
 def test_what_would_count_twice_is_not_sent_again(valkey: Valkey, kind: str) -> None:
     """A lease, and the end of all, whose reply is cut: the outcome is unknown, and it was done once."""
@@ -140,7 +139,7 @@ def test_what_would_count_twice_is_not_sent_again(valkey: Valkey, kind: str) -> 
         run(store.create(record := new_record(), NOW))
         proxy.cut_reply(0, request=b"EVALSHA")
         with pytest.raises(OutcomeUnknown):
-            run(store.lease(record.handle, 0, 10.0, NOW) if kind == "lease" else store._begin_anew(None))
+            run(store.lease(record.handle, 0, 10.0, NOW) if kind == "lease" else store._space.begin_anew(None))
         proxy.pass_on()
         assert proxy.cuts == 1
         if kind == "lease":
@@ -196,7 +195,7 @@ def test_all_are_dead_before_any_is_removed(keys: Keys) -> None:
     store = keys.store
     run(store.create(record := new_record(user_id="ada"), NOW))
     assert run(store.load(record.handle)) == record
-    run(store._begin_anew(None))  # and its caller died before anything was removed
+    run(store._space.begin_anew(None))  # and its caller died before anything was removed
     assert run(store.load(record.handle)) is None
     assert run(store.summaries(NOW)) == run(store.summaries(NOW, user_id="ada")) == []
     later = NOW + 120

@@ -368,8 +368,8 @@ async def test_of_a_large_session_only_what_changed_is_sent(world: World) -> Non
                 async with sessions.session(session_id) as session:
                     session[name] = value
                     if forget:
-                        for handle, blob in store._large.items():
-                            store._large[handle] = blob[:1] + b"\0\0\0\0" + blob[5:]
+                        for handle, blob in store._large.blobs.items():
+                            store._large.blobs[handle] = blob[:1] + b"\0\0\0\0" + blob[5:]
                     before = int(server.info("stats")["total_net_input_bytes"])
                 assert (await sessions.get_session(session_id))[name] == value
                 return int(server.info("stats")["total_net_input_bytes"]) - before

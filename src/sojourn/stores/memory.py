@@ -15,7 +15,7 @@ import os
 import threading
 import weakref
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, Final, cast
 from urllib.parse import SplitResult
@@ -23,17 +23,20 @@ from urllib.parse import SplitResult
 import msgspec
 
 from ..config import SessionConfig
-from ..errors import ConfigurationError, StoreUnavailable
+from ..errors import ConfigurationError, HistoryTrimmed, StoreUnavailable
 from ..facts import created, ended
 from ..policy import caught_up, guard, is_over, lease_refusal, touched
 from ..record import Cap, Change, Committed, EndReason, Gone, Leased, Outcome, Record, Refused, Summary, replace
-from ..store import NO_CAP, Durability, Stats, World
+from ..store import HISTORY, HISTORY_AGE, NO_CAP, Durability, Hint, Stats, World
+from ..waiting import Waiting
+from .memory_feed import MemoryFeed
 from .memory_index import Index, Timeline
+from .memory_line import Lines
 
 __all__ = ["MemoryStore"]
 
-_HISTORY: Final = 10_000  # facts kept for `changes`
 _UNPACKED: Final = 10_000  # sessions used lately, kept as they are
+_PAGE: Final = 1000  # records in one step of a walk
 _SMALL: Final = 512  # bytes up to which a session is worth packing: half of a small one is Python's own overhead
 
 _pack = msgspec.msgpack.Encoder().encode
@@ -66,8 +69,11 @@ class MemoryStore:
         self._users = Index()
         self._deadlines = Timeline()
         self._accesses: Timeline | None = None  # kept only once a bound on the number of sessions asks for it
-        self._history: deque[Change] = deque(maxlen=_HISTORY)
+        self._history: deque[Change] = deque(maxlen=HISTORY)
         self._position = 0
+        self._lines = Lines()
+        self._bookmarks: dict[str, tuple[int, str, float]] = {}
+        self._feeds: list[MemoryFeed] = []
         _stores.add(self)
 
     async def load(self, handle: str) -> Record | None:
@@ -96,6 +102,7 @@ class MemoryStore:
         *,
         fence: int = 0,
         facts: tuple[Change, ...] = (),
+        fields: tuple[str, ...] = (),
         cap: Cap = NO_CAP,
     ) -> Outcome:
         handle = wanted.handle
@@ -111,6 +118,8 @@ class MemoryStore:
                 if current.ends_at != wanted.ends_at or current.idle_for != wanted.idle_for:
                     self._deadlines.move(current.expires_at, wanted.expires_at, handle)
                 self._records[handle] = wanted
+                if self._feeds:
+                    self._say(Hint(handle, wanted.user_id, wanted.version, fields))
                 return Committed(wanted)
             evicted: tuple[Change, ...] = ()
             if current.user_id != wanted.user_id and wanted.user_id is not None:
@@ -120,7 +129,9 @@ class MemoryStore:
                 evicted = room
             self._remove(current)
             self._add(wanted)
-            return Committed(wanted, (*evicted, *self._note(*facts)))
+            self._record(*facts)
+            self._say(Hint(handle, wanted.user_id, wanted.version, fields, bool(facts)))
+            return Committed(wanted, (*evicted, *facts))
 
     async def touch(self, handle: str, generation: int, at: float, now: float) -> bool:
         with self._lock:
@@ -135,14 +146,22 @@ class MemoryStore:
                 self._records[handle] = later
             return True
 
-    async def lease(self, handle: str, generation: int, hold: float, now: float) -> Committed | Leased | Gone:
+    async def lease(
+        self, handle: str, generation: int, hold: float, now: float, *, name: str = "", patience: float = 0.0
+    ) -> Committed | Leased | Gone:
         with self._lock:
             current = self._get(handle)
             refusal = lease_refusal(current, generation, now)
-            if refusal is not None:
+            if isinstance(refusal, Gone):
                 return refusal
             assert current is not None  # noqa: S101 - a missing record is refused
+            if refusal is not None and self._lines.holds(handle, name, current.fence):
+                return Committed(current)  # an earlier attempt of the same
+            if refusal is not None or not self._lines.is_next(handle, name, now):
+                self._lines.stand(handle, name, now + patience, now)
+                return Leased(current)
             taken = self._records[handle] = replace(current, fence=current.fence + 1, leased_until=now + hold)
+            self._lines.took(handle, name, taken.fence)
             return Committed(taken)
 
     async def end(self, handles: Sequence[str], reason: EndReason, now: float) -> tuple[Change, ...]:
@@ -178,18 +197,56 @@ class MemoryStore:
         live = (record for record in records if record.handle > after and not is_over(record, now))
         return [Summary.of(record) for record in heapq.nsmallest(limit, live, key=lambda record: record.handle)]
 
+    async def load_many(self, handles: Sequence[str]) -> dict[str, Record]:
+        with self._lock:
+            self._check_open()
+            return {handle: self._known(handle) for handle in handles if handle in self._records}
+
+    async def walk(self) -> AsyncIterator[list[Record]]:
+        with self._lock:
+            self._check_open()
+            handles = list(self._records)
+        for at in range(0, len(handles), _PAGE):
+            yield list((await self.load_many(handles[at : at + _PAGE])).values())
+
     async def purge_expired(self, now: float, limit: int) -> tuple[Change, ...]:
         with self._lock:
             self._check_open()
+            history = self._history
+            while len(history) > 1 and history[1].at < now - HISTORY_AGE:
+                history.popleft()
             return self._bury(now, limit)
+
+    # --- Facts ---------------------------------------------------------------------------------------------------
 
     async def changes(self, since: int, limit: int) -> tuple[int, list[Change]]:
         with self._lock:
             self._check_open()
             first = self._position - len(self._history)
+            if since and not first <= since <= self._position:
+                raise HistoryTrimmed(first)
             start = max(since, first)
             found = list(islice(self._history, start - first, start - first + limit))
             return start + len(found), found
+
+    async def position(self) -> int:
+        self._check_open()
+        return self._position
+
+    async def bookmark(
+        self, reader: str, holder: str, now: float, *, hold: float, position: int | None = None
+    ) -> int | None:
+        with self._lock:
+            self._check_open()
+            at, held_by, until = self._bookmarks.get(reader, (0, holder, 0.0))
+            if held_by != holder and until > now:
+                return None
+            at = at if position is None else position
+            self._bookmarks[reader] = (at, holder, now + hold)
+            return at
+
+    def feed(self, waiting: Waiting) -> MemoryFeed:
+        return MemoryFeed(waiting, self._join, self._part)
 
     async def stats(self) -> Stats:
         return Stats(sessions=len(self._records), bytes=None, durability=self.durability)
@@ -201,6 +258,9 @@ class MemoryStore:
             self._deadlines.clear()
             self._accesses = None
             self._history.clear()
+            feeds, self._feeds = self._feeds, []
+        for feed in feeds:
+            await feed.close()
 
     def _check_open(self) -> None:
         if isinstance(self._records, _Closed):
@@ -256,6 +316,7 @@ class MemoryStore:
         told = []
         for record in records:
             self._remove(record)
+            self._lines.forget(record.handle)
             # One that had run out by itself is told as expired, whoever found it first.
             why: EndReason = "expired" if is_over(record, now) else reason
             told.append(ended(record.handle, record.user_id, why, now))
@@ -307,9 +368,29 @@ class MemoryStore:
         return told
 
     def _note(self, *told: Change) -> tuple[Change, ...]:
+        """Record facts, and say so."""
+        self._record(*told)
+        for change in told:
+            self._say(Hint(change.handle, change.user_id, facts=True))
+        return told
+
+    def _record(self, *told: Change) -> None:
         self._history.extend(told)
         self._position += len(told)
-        return told
+
+    def _say(self, hint: Hint) -> None:
+        for feed in self._feeds:
+            feed.say(hint)
+
+    def _join(self, feed: MemoryFeed) -> None:
+        with self._lock:
+            self._check_open()
+            self._feeds.append(feed)
+
+    def _part(self, feed: MemoryFeed) -> None:
+        with self._lock:
+            if feed in self._feeds:
+                self._feeds.remove(feed)
 
 
 _stores: Final[weakref.WeakSet[MemoryStore]] = weakref.WeakSet()

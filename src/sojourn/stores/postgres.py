@@ -13,7 +13,9 @@ first that finds it makes the tables.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+import weakref
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any, Final, Literal, TypeAlias, cast
 from urllib.parse import SplitResult, parse_qsl, quote, urlencode
 
@@ -22,23 +24,26 @@ from ..errors import ConfigurationError, DamagedRecord
 from ..facts import created
 from ..policy import guard, lease_refusal
 from ..record import Cap, Change, Committed, EndReason, Gone, Leased, Outcome, Record, Refused, Summary
-from ..store import NO_CAP, Durability, Stats, World
+from ..store import NO_CAP, Durability, Hint, Stats, World
+from ..waiting import Waiting
 from . import postgres_schema
+from .postgres_feed import PostgresFeed
+from .postgres_history import History
+from .postgres_listener import Listener
 from .postgres_pool import Pool
-from .postgres_schema import ensure, lock_number, quoted
+from .postgres_room import Room
+from .postgres_schema import SYNCHRONOUS, ensure, lock_number, settings_of
 from .postgres_statement import Row, Step
-from .postgres_steps import commit, create, ending, leaving, step, text, text_of_fact, told
+from .postgres_steps import commit, create, ending, lease, step, text, told
+from .postgres_telling import Telling, channel_of, committed, facts_told
 from .postgres_wire import Wire, parameters_of
-from .sql import BATCH, HISTORY, check_row, disagreement, in_batches, page, readable, whole
+from .sql import BATCH, PAGE, check_row, disagreement, in_batches, readable, whole
 
 __all__ = ["PostgresStore"]
 
 WhoseClock: TypeAlias = Literal["server", "caller"]
 
-# Who leaves, in this order, so that one more session fits into the store.
-_ROOM: Final[dict[str, EndReason]] = {"purge": "expired", "clear": "revoked", "least_used": "evicted"}
 _ATTEMPTS: Final = 5  # looks for the reason why nothing was changed, before the row itself is held to be the reason
-_SYNCHRONOUS: Final = {"power": "on", "process": "off", "replicated": "on"}
 
 
 class PostgresStore:
@@ -60,7 +65,7 @@ class PostgresStore:
         pool: int = 10,
         world: World = "blocking",
     ) -> None:
-        if durability not in _SYNCHRONOUS:
+        if durability not in SYNCHRONOUS:
             raise ConfigurationError(
                 f'the durability of PostgreSQL is "power", "replicated" or "process", not {durability!r}'
             )
@@ -73,7 +78,7 @@ class PostgresStore:
         self._schema = schema
         self._callers_clock = clock == "caller"
         self._upgrades = postgres_schema.UPGRADES
-        self._settings = _settings(schema, durability, deadline)
+        self._settings = settings_of(schema, durability, deadline)
         self._pool = Pool(
             parameters_of(conninfo),
             self._prepare,
@@ -82,6 +87,10 @@ class PostgresStore:
             world=world,
             replicated=durability == "replicated",
         )
+        self._telling = Telling(self._pool, schema)
+        self._history = History(self._pool, schema)
+        self._room = Room(self._pool, self._lock_of, lock_number(schema, "total"), self._seen)
+        self._feeds: weakref.WeakSet[PostgresFeed] = weakref.WeakSet()
 
     async def _prepare(self, wire: Wire, until: float) -> None:
         """Make a new connection ready for use."""
@@ -105,8 +114,14 @@ class PostgresStore:
 
     async def create(self, record: Record, now: float, cap: Cap = NO_CAP) -> Committed | Refused:
         if cap.total is not None or (cap.per_user is not None and record.user_id is not None):
-            return await self._create_under_cap(record, now, cap)
-        (rows,) = await self._pool.write(self._creation(record, now))
+            began = time.monotonic()
+            done = await self._room.create(record, self._creation(record, now), self._moment(now), cap)
+            if isinstance(done, Refused):
+                return done
+            added, evicted = done
+            await self._telling.tell([*facts_told(evicted), _begun(record)] if added else [], began, added)
+            return await self._created(record, added, evicted)
+        (rows,) = await self._telling.write([self._creation(record, now)], _begun(record), record.version)
         return await self._created(record, rows, ())
 
     async def commit(
@@ -117,21 +132,49 @@ class PostgresStore:
         *,
         fence: int = 0,
         facts: tuple[Change, ...] = (),
+        fields: tuple[str, ...] = (),
         cap: Cap = NO_CAP,
     ) -> Outcome:
         replacement = [commit(base, wanted, self._moment(now), fence, facts)]
         if wanted.user_id is not None and wanted.user_id != base.user_id:
             if cap.per_user is not None:
-                return await self._sign_in_under_cap(base, wanted, now, fence, facts, cap)
+                return await self._sign_in_under_cap(base, wanted, now, fence, facts, fields, cap)
             replacement.insert(0, step("lock_shared", lock=self._lock_of(wanted.user_id)))
+        hint = committed(wanted, fields, facts)
         for _ in range(_ATTEMPTS):
-            *_, done = await self._pool.write(*replacement)
+            *_, done = await self._telling.write(replacement, hint, wanted.version)
             if done:
                 return Committed(wanted, facts)
             current, at = await self._look(wanted.handle, now)
             refusal = guard(current, base, wanted, at, fence)
+            if isinstance(refusal, Committed):
+                await self._telling.tell_again(hint)
             if refusal is not None:
                 return refusal
+        raise disagreement(wanted.handle)
+
+    async def _sign_in_under_cap(
+        self,
+        base: Record,
+        wanted: Record,
+        now: float,
+        fence: int,
+        facts: tuple[Change, ...],
+        fields: tuple[str, ...],
+        cap: Cap,
+    ) -> Outcome:
+        hint, began = committed(wanted, fields, facts), time.monotonic()
+        for _ in range(_ATTEMPTS):
+            done = await self._room.sign_in(base, wanted, self._moment(now), fence, facts, cap)
+            if isinstance(done, Committed):
+                await self._telling.tell_again(hint)
+            if done is None:  # somebody came between
+                continue
+            if not isinstance(done, tuple):
+                return done
+            replaced, evicted = done
+            await self._telling.tell([*facts_told(evicted), hint], began, replaced)
+            return Committed(wanted, (*evicted, *facts))
         raise disagreement(wanted.handle)
 
     async def touch(self, handle: str, generation: int, at: float, now: float) -> bool:
@@ -139,7 +182,11 @@ class PostgresStore:
         (rows,) = await self._pool.write(activity)
         return bool(rows)
 
-    async def lease(self, handle: str, generation: int, hold: float, now: float) -> Committed | Leased | Gone:
+    async def lease(
+        self, handle: str, generation: int, hold: float, now: float, *, name: str = "", patience: float = 0.0
+    ) -> Committed | Leased | Gone:
+        if name:
+            return await self._lease_by_name(handle, generation, hold, now, name, patience)
         taking = step("lease", handle=handle, generation=generation, hold=hold, now=self._moment(now))
         for _ in range(_ATTEMPTS):
             (rows,) = await self._pool.write(taking)
@@ -150,6 +197,18 @@ class PostgresStore:
             if refusal is not None:
                 return refusal
         raise disagreement(handle)
+
+    async def _lease_by_name(
+        self, handle: str, generation: int, hold: float, now: float, name: str, patience: float
+    ) -> Committed | Leased | Gone:
+        steps = lease(handle, generation, hold, self._moment(now), name, patience)
+        *_, taken, _, ((at, held, *row),) = await self._pool.write(*steps)
+        current, _ = self._seen(handle, (at, *row))
+        refusal = lease_refusal(current, generation, at)
+        if current is None or isinstance(refusal, Gone):
+            return Gone()
+        # Held by this name, and not taken just now: by an earlier attempt of the same.
+        return Committed(current) if taken or (held and refusal is not None) else Leased(current)
 
     # --- Many sessions -------------------------------------------------------------------------------------------
 
@@ -168,8 +227,9 @@ class PostgresStore:
         if user_id is not None:
             matching = {"user_id": user_id, "idle_since": idle_since, "keep": keep}
             alone = step("lock", lock=self._lock_of(user_id))
+            began = time.monotonic()
             _, rows = await self._pool.write(alone, ending("end_of_user", reason, self._moment(now), **matching))
-            return told(rows)
+            return await self._ended(rows, began)
         if idle_since is not None:
             return await in_batches(
                 lambda: self._remove("end_idle", reason, now, idle_since=idle_since, keep=keep, limit=BATCH)
@@ -184,7 +244,23 @@ class PostgresStore:
         bounds = {"after": after, "limit": limit, "now": self._moment(now)}
         name, of_user = ("summaries", {}) if user_id is None else ("summaries_of_user", {"user_id": user_id})
         (rows,) = await self._pool.read(step(name, **of_user, **bounds))
-        return [Summary.of(record) for record in readable(rows, capped=not self._callers_clock)]
+        return [Summary.of(record) for record in self._readable(rows)]
+
+    async def load_many(self, handles: Sequence[str]) -> dict[str, Record]:
+        found: dict[str, Record] = {}
+        for at in range(0, len(handles), PAGE):
+            (rows,) = await self._pool.read(step("load_many", handles=handles[at : at + PAGE]))
+            found |= {record.handle: record for record in self._readable(rows)}
+        return found
+
+    async def walk(self) -> AsyncIterator[list[Record]]:
+        after = ""
+        while True:
+            (rows,) = await self._pool.read(step("walk", after=after, limit=PAGE))
+            yield list(self._readable(rows))
+            if len(rows) < PAGE:
+                return
+            after = rows[-1][0]
 
     async def purge_expired(self, now: float, limit: int) -> tuple[Change, ...]:
         (due,) = await self._pool.read(step("any_dead", now=self._moment(now)))
@@ -193,13 +269,32 @@ class PostgresStore:
             ends = await self._remove("purge", "expired", now, limit=limit)
             if len(ends) < limit:  # what a caller who ended all has left behind
                 ends += await self._remove("clear", "revoked", now, limit=limit - len(ends))
-        await self._place()
+        await self._history.tidy(self._moment(now))
         return ends
 
+    # --- Facts ---------------------------------------------------------------------------------------------------
+
     async def changes(self, since: int, limit: int) -> tuple[int, list[Change]]:
-        await self._place()
-        (rows,) = await self._pool.read(step("changes", since=since, limit=limit))
-        return page(since, [text_of_fact(row) for row in rows])
+        return await self._history.after(since, limit)
+
+    async def position(self) -> int:
+        return await self._history.newest()
+
+    async def bookmark(
+        self, reader: str, holder: str, now: float, *, hold: float, position: int | None = None
+    ) -> int | None:
+        at = None if position is None else str(position)
+        (rows,) = await self._pool.write(
+            step("bookmark", reader=reader, holder=holder, now=self._moment(now), hold=hold, position=at)
+        )
+        return int(rows[0][0]) if rows else None
+
+    def feed(self, waiting: Waiting) -> PostgresFeed:
+        feed = PostgresFeed(lambda: self._pool.beside(Listener), channel_of(self._schema), self._pool.deadline, waiting)
+        self._feeds.add(feed)
+        return feed
+
+    # --- The whole -----------------------------------------------------------------------------------------------
 
     async def stats(self) -> Stats:
         (((held,),), ((size,),)) = await self._pool.read(step("held"), step("size"))
@@ -223,6 +318,8 @@ class PostgresStore:
 
     async def close(self) -> None:
         self._pool.close()
+        for feed in list(self._feeds):
+            await feed.close()
 
     # --- Parts ---------------------------------------------------------------------------------------------------
 
@@ -232,6 +329,9 @@ class PostgresStore:
 
     def _whole(self, handle: str, *row: Any) -> Record:
         return whole(handle, *row, capped=not self._callers_clock)
+
+    def _readable(self, rows: list[Row]) -> Iterator[Record]:
+        return readable(rows, capped=not self._callers_clock)
 
     def _lock_of(self, user_id: str) -> int:
         return lock_number(self._schema, "user", user_id)
@@ -252,95 +352,24 @@ class PostgresStore:
     async def _created(self, record: Record, rows: list[Row], evicted: tuple[Change, ...]) -> Committed:
         if rows:
             return Committed(record, (*evicted, created(record, rows[0][0])))
+        await self._telling.tell_again(_begun(record))
         # An earlier attempt of the same creation: handles are never chosen twice. It may have ended meanwhile.
         return Committed(await self.load(record.handle) or record)
 
     async def _remove(self, name: str, reason: EndReason, now: float, **values: Any) -> tuple[Change, ...]:
+        began = time.monotonic()
         (rows,) = await self._pool.write(ending(name, reason, self._moment(now), **values))
-        return told(rows)
+        return await self._ended(rows, began)
 
-    async def _place(self) -> None:
-        """Give positions to the facts that have none."""
-        (((fresh,),),) = await self._pool.read(step("any_fresh"))
-        if fresh:
-            alone = step("lock", lock=lock_number(self._schema, "places"))
-            await self._pool.write(alone, step("place"), step("trim", limit=HISTORY))
-
-    # --- Under a cap ---------------------------------------------------------------------------------------------
-
-    async def _create_under_cap(self, record: Record, now: float, cap: Cap) -> Committed | Refused:
-        moment = self._moment(now)
-        total = [] if cap.total is None else [step("lock", lock=lock_number(self._schema, "total"))]
-        async with self._pool.transaction() as run:
-            *_, mine, ((held,),), (known,) = await run(
-                *self._with_the_user_locked(record),
-                *total,
-                self._others_of_user(record, moment),
-                step("held"),
-                step("load_at", handle=record.handle, now=moment),
-            )
-            current, _ = self._seen(record.handle, known)
-            if current is not None:
-                return Committed(current)  # an earlier attempt of the same creation
-            going = leaving(mine, cap)
-            if going is None:
-                return Refused()
-            (rows,) = await run(ending("end", "evicted", moment, handles=going))
-            excess = 0 if cap.total is None else held + 1 - len(rows) - cap.total
-            for name, reason in _ROOM.items() if excess > 0 else ():
-                (more,) = await run(ending(name, reason, moment, limit=excess))
-                excess -= len(more)
-                rows += more
-            added, _ = await run(self._creation(record, now), step("commit"))
-        return await self._created(record, added, told(rows))
-
-    async def _sign_in_under_cap(
-        self, base: Record, wanted: Record, now: float, fence: int, facts: tuple[Change, ...], cap: Cap
-    ) -> Outcome:
-        moment = self._moment(now)
-        async with self._pool.transaction() as run:
-            *_, mine, (row,) = await run(
-                *self._with_the_user_locked(wanted),
-                self._others_of_user(wanted, moment),
-                step("load_at", handle=wanted.handle, now=moment),
-            )
-            current, at = self._seen(wanted.handle, row)
-            refusal = guard(current, base, wanted, at, fence)
-            if refusal is not None:
-                return refusal
-            going = leaving(mine, cap)
-            if going is None:
-                return Refused()
-            evicted, done = await run(
-                ending("end", "evicted", moment, handles=going), commit(base, wanted, moment, fence, facts)
-            )
-            if done:
-                await run(step("commit"))
-                return Committed(wanted, (*told(evicted), *facts))
-        return await self.commit(base, wanted, now, fence=fence, facts=facts, cap=cap)  # somebody came between
-
-    def _with_the_user_locked(self, record: Record) -> list[Step]:
-        """The beginning of a transaction in which no other session of the record's user comes or goes."""
-        steps = [step("begin")]
-        if record.user_id is not None:
-            steps.append(step("lock", lock=self._lock_of(record.user_id)))
-        return steps
-
-    def _others_of_user(self, record: Record, moment: float | None) -> Step:
-        return step("user_oldest_first", user_id=record.user_id, handle=record.handle, now=moment)
+    async def _ended(self, rows: list[Row], began: float) -> tuple[Change, ...]:
+        ends = told(rows)
+        if ends:
+            await self._telling.tell(facts_told(ends), began, rows)
+        return ends
 
 
-def _settings(schema: str, durability: Durability, deadline: float) -> str:
-    """What holds for each connection, as a script."""
-    # The server gives up a little before its client does, who then knows that nothing was written.
-    patience = max(int(deadline * 900), 1)
-    return (
-        f"SET search_path TO {quoted(schema)}, pg_temp; SET statement_timeout = {patience}; "
-        f"SET idle_in_transaction_session_timeout = {max(int(deadline * 2000), 1)}; "
-        f"SET synchronous_commit = {_SYNCHRONOUS[durability]}; SET default_transaction_isolation = 'read committed'; "
-        # One plan for all, that suits a large table also while it is small.
-        "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET jit = off;"
-    )
+def _begun(record: Record) -> Hint:
+    return Hint(record.handle, record.user_id, facts=True)
 
 
 _OPTIONS: Final = frozenset({"schema", "durability", "clock", "deadline", "pool"})

@@ -57,6 +57,41 @@ CREATE SEQUENCE change_position;
 CREATE TABLE held (sessions bigint NOT NULL);
 INSERT INTO held VALUES (0);
 
+-- `line` is who waits for a lease, in the order of places, and (with a fence) who holds it by name. `reader` has
+-- bookmarks. `watching` says until when somebody watches, by the server's clock: whoever commits learns it in the same
+-- statement. Who may write sessions may write these, too: a role that owns nothing goes on while another upgrades.
+-- name: upgrade_to_2
+ALTER TABLE fresh ADD COLUMN fields bytea;
+ALTER TABLE change ADD COLUMN fields bytea;
+CREATE TABLE line (
+    place  bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+    until  float8 NOT NULL,
+    fence  bigint,
+    handle text   NOT NULL COLLATE "C",
+    name   bytea  NOT NULL,
+    PRIMARY KEY (handle, name)
+);
+CREATE INDEX line_by_end ON line (until);
+CREATE TABLE reader (
+    until    float8 NOT NULL,
+    name     bytea  NOT NULL PRIMARY KEY,
+    position text   NOT NULL,
+    holder   bytea  NOT NULL
+) WITH (fillfactor = 50);
+CREATE TABLE watching (place int PRIMARY KEY CHECK (place = 1), until float8 NOT NULL) WITH (fillfactor = 50);
+DO $$
+DECLARE
+    who text;
+BEGIN
+    FOR who IN
+        SELECT DISTINCT CASE grantee WHEN 0 THEN 'PUBLIC' ELSE grantee::regrole::text END
+        FROM pg_class, aclexplode(relacl) AS granted
+        WHERE pg_class.oid = '@schema@.session'::regclass AND granted.privilege_type = 'UPDATE'
+    LOOP
+        EXECUTE 'GRANT SELECT, INSERT, UPDATE, DELETE ON @schema@.line, @schema@.reader, @schema@.watching TO ' || who;
+    END LOOP;
+END $$;
+
 -- name: about
 SELECT version, works_with, current_setting('synchronous_standby_names') FROM about;
 
@@ -79,6 +114,11 @@ SELECT moment(:now), body, accessed_at, fence, leased_until
 FROM (SELECT) AS one
 LEFT JOIN session ON handle = :handle AND epoch = (SELECT epoch FROM era);
 
+-- Until when somebody watches. It stands where a statement says what it wrote. (Nobody compares it with a clock: a new
+-- one means that it was said just now.)
+-- name: watched
+(SELECT until FROM watching)
+
 -- Creations of a user share a lock which the end of all the user's sessions takes for itself: each is before or after.
 -- name: create
 WITH added AS (
@@ -92,13 +132,14 @@ WITH added AS (
 )
 INSERT INTO fresh (at, kind, handle, id, user_id)
 SELECT moment(:now), 'created', handle, convert_to(handle || ':created', 'UTF8'), user_id FROM added
-RETURNING at;
+RETURNING at, @watched@;
 
 -- The common commit: only fields changed. It leaves every indexed column alone, so no index is written (HOT).
 -- name: commit_fields
 UPDATE session SET version = :version, body = :body
 WHERE handle = :handle AND version = :base_version AND generation = :base_generation AND expires_at > moment(:now)
-  AND leased_until <= moment(:now) AND epoch = (SELECT epoch FROM era);
+  AND leased_until <= moment(:now) AND epoch = (SELECT epoch FROM era)
+RETURNING @watched@;
 
 -- name: commit_all
 WITH done AS (
@@ -112,10 +153,10 @@ WITH done AS (
       AND epoch = (SELECT epoch FROM era)
     RETURNING 1
 ), told AS (
-    INSERT INTO fresh (id, kind, at, handle, user_id, reason)
-    SELECT fact.* FROM done, unnest(:ids, :kinds, :ats, :handles, :users, :reasons) AS fact
+    INSERT INTO fresh (id, kind, at, handle, user_id, reason, fields)
+    SELECT fact.* FROM done, unnest(:ids, :kinds, :ats, :handles, :users, :reasons, :names) AS fact
 )
-SELECT 1 FROM done;
+SELECT @watched@ FROM done;
 
 -- name: touch
 UPDATE session SET accessed_at = greatest(accessed_at, not_ahead(:accessed_at, :now))
@@ -127,6 +168,45 @@ WHERE handle = :handle AND generation = :generation AND expires_at > moment(:now
   AND epoch = (SELECT epoch FROM era)
 RETURNING body, accessed_at, fence, leased_until;
 
+-- With a name, in one transaction: the row is locked, so that each of the statements that follow sees what they did who
+-- came before. Who took the lease is in the line with its number, until that is over; who waits has none.
+-- name: lease_lock
+SELECT 1 FROM session WHERE handle = :handle FOR NO KEY UPDATE;
+
+-- name: line_over
+DELETE FROM line USING session
+WHERE line.handle = :handle AND session.handle = line.handle
+  AND (until <= moment(:now)
+       OR (line.fence IS NOT NULL AND (line.fence <> session.fence OR leased_until <= moment(:now))));
+
+-- name: lease_named
+WITH taken AS (
+    UPDATE session SET fence = fence + 1, leased_until = moment(:now) + :hold
+    WHERE handle = :handle AND generation = :generation AND expires_at > moment(:now) AND leased_until <= moment(:now)
+      AND epoch = (SELECT epoch FROM era)
+      AND coalesce((SELECT name FROM line WHERE handle = :handle AND fence IS NULL AND until > moment(:now)
+                    ORDER BY place LIMIT 1), :name) = :name
+    RETURNING handle, fence, leased_until
+)
+INSERT INTO line (handle, name, until, fence) SELECT handle, :name, leased_until, fence FROM taken
+ON CONFLICT (handle, name) DO UPDATE SET until = excluded.until, fence = excluded.fence
+RETURNING 1;
+
+-- name: line_stand
+INSERT INTO line (handle, name, until)
+SELECT handle, :name, moment(:now) + :patience FROM session
+WHERE handle = :handle AND generation = :generation AND expires_at > moment(:now) AND epoch = (SELECT epoch FROM era)
+ON CONFLICT (handle, name) DO UPDATE SET until = excluded.until WHERE line.fence IS NULL;
+
+-- name: line_leave
+DELETE FROM line WHERE handle = :handle AND name = :name AND fence IS NULL;
+
+-- name: lease_look
+SELECT moment(:now), EXISTS (SELECT FROM line WHERE line.handle = :handle AND name = :name AND fence = session.fence)::int,
+       body, accessed_at, fence, leased_until
+FROM (SELECT) AS one
+LEFT JOIN session ON handle = :handle AND epoch = (SELECT epoch FROM era);
+
 -- Records are removed, and the facts of it noted, in one statement: this one, with one of those below as `gone`. A session
 -- that had run out by itself is told as expired, whoever found it first.
 -- name: tell_ends
@@ -136,7 +216,7 @@ INSERT INTO fresh (at, kind, handle, id, user_id, reason)
 SELECT now, 'ended', handle, convert_to(handle || ':ended', 'UTF8'), user_id,
        CASE WHEN expires_at <= now THEN 'expired' ELSE :reason END
 FROM gone, clock
-RETURNING handle, user_id, reason, at;
+RETURNING handle, user_id, reason, at, @watched@;
 
 -- Rows are locked in the order of handles, so that those who remove many do not wait for each other in a ring.
 -- name: end
@@ -192,6 +272,32 @@ SELECT 1
 WHERE EXISTS (SELECT FROM session WHERE expires_at <= (SELECT moment(:now)))
    OR EXISTS (SELECT FROM session WHERE epoch < (SELECT epoch FROM era));
 
+-- Whether there is anything to tidy up: facts that are too old, beside the newest of them, and who stood in line.
+-- name: any_old
+SELECT 1
+WHERE (SELECT at FROM change ORDER BY position OFFSET 1 LIMIT 1) < (SELECT moment(:now)) - :age
+   OR EXISTS (SELECT FROM line WHERE until <= (SELECT moment(:now)));
+
+-- name: trim_old
+DELETE FROM change
+WHERE position < (SELECT max(position) FROM (
+    SELECT position, max(at) OVER (ORDER BY position) AS latest
+    FROM (SELECT position, at FROM change ORDER BY position OFFSET 1 LIMIT :limit) AS few) AS oldest
+  WHERE latest < (SELECT moment(:now)) - :age);
+
+-- name: line_trim
+DELETE FROM line
+WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM line WHERE until <= (SELECT moment(:now)) ORDER BY until LIMIT :limit FOR UPDATE SKIP LOCKED));
+
+-- name: load_many
+SELECT handle, body, accessed_at, fence, leased_until FROM session
+WHERE handle = ANY (:handles) AND epoch = (SELECT epoch FROM era);
+
+-- name: walk
+SELECT handle, body, accessed_at, fence, leased_until FROM session
+WHERE handle > :after AND epoch = (SELECT epoch FROM era) ORDER BY handle LIMIT :limit;
+
 -- name: summaries
 SELECT handle, body, accessed_at, fence, leased_until FROM session
 WHERE handle > :after AND expires_at > (SELECT moment(:now)) AND epoch = (SELECT epoch FROM era)
@@ -226,10 +332,11 @@ SELECT pg_total_relation_size('session') + pg_total_relation_size('change') + pg
 -- Give positions to the facts that have none yet. Whoever does it holds a lock until they are committed: what has a
 -- higher position was committed later, and nobody who follows by position passes one by.
 -- name: place
-WITH placed AS (DELETE FROM fresh RETURNING noted, at, kind, handle, id, user_id, reason),
+WITH placed AS (DELETE FROM fresh RETURNING noted, at, kind, handle, id, user_id, reason, fields),
 added AS (
-    INSERT INTO change (position, at, kind, handle, id, user_id, reason)
-    SELECT nextval('change_position'), at, kind, handle, id, user_id, reason FROM (SELECT * FROM placed ORDER BY noted) AS f
+    INSERT INTO change (position, at, kind, handle, id, user_id, reason, fields)
+    SELECT nextval('change_position'), at, kind, handle, id, user_id, reason, fields
+    FROM (SELECT * FROM placed ORDER BY noted) AS f
     RETURNING position, kind
 )
 UPDATE held SET sessions = sessions + (SELECT sum(CASE kind WHEN 'created' THEN 1 WHEN 'ended' THEN -1 ELSE 0 END) FROM added)
@@ -245,8 +352,57 @@ SELECT EXISTS (SELECT FROM fresh)::int;
 DELETE FROM change WHERE position <= (SELECT max(position) FROM change) - :limit;
 
 -- name: changes
-SELECT position, id, kind, at, handle, user_id, reason FROM change
+SELECT position, id, kind, at, handle, user_id, reason, fields FROM change
 WHERE position > :since ORDER BY position LIMIT :limit;
+
+-- (A position may be left out, if somebody who gave it failed to commit. Whoever asks for what comes after one that was
+-- the last before such a gap is told that facts are gone once those before it are: too much, and never too little.)
+-- name: kept
+SELECT min(position), max(position) FROM change;
+
+-- name: bookmark
+INSERT INTO reader AS known (name, position, holder, until)
+VALUES (:reader, coalesce(:position, '0'), :holder, moment(:now) + :hold)
+ON CONFLICT (name) DO UPDATE
+SET position = coalesce(:position, known.position), holder = excluded.holder, until = excluded.until
+WHERE known.holder = excluded.holder OR known.until <= moment(:now)
+RETURNING position;
+
+-- Telling those who watch takes a transaction of its own: one that notifies holds a lock of the whole server while it
+-- commits, and so may wait for no disk.
+-- name: tell
+SELECT set_config('synchronous_commit', 'off', true), pg_notify(:channel, payload) FROM unnest(:payloads) AS payload;
+
+-- name: is_watched
+SELECT @watched@;
+
+-- The same if a commit was made, in the same round trip.
+-- name: tell_commit
+SELECT set_config('synchronous_commit', 'off', true), pg_notify(:channel, :payload)
+WHERE EXISTS (SELECT FROM session WHERE handle = :handle AND version = :version);
+
+-- name: watch
+INSERT INTO watching VALUES (1, extract(epoch FROM clock_timestamp())::float8 + :hold)
+ON CONFLICT (place) DO UPDATE SET until = excluded.until;
+
+-- Who may have begun to write before that was to be seen: a statement that asks whether somebody watches holds this lock
+-- from before it looks until its transaction is over.
+-- name: not_aware
+SELECT virtualtransaction FROM pg_locks
+WHERE locktype = 'relation' AND relation = 'watching'::regclass AND mode = 'AccessShareLock'
+  AND pid <> pg_backend_pid();
+
+-- Again, unless somebody else has just said so, or is about to: nobody waits for anybody. (What lies too far ahead was
+-- said before the clock was set back.) A row: whether it was over.
+-- name: watch_again
+WITH due AS (
+    SELECT ctid AS at, until <= extract(epoch FROM clock_timestamp())::float8 AS over FROM watching
+    WHERE until < extract(epoch FROM clock_timestamp())::float8 + :patience
+       OR until > extract(epoch FROM clock_timestamp())::float8 + :hold
+    FOR UPDATE SKIP LOCKED
+)
+UPDATE watching SET until = extract(epoch FROM clock_timestamp())::float8 + :hold FROM due WHERE watching.ctid = due.at
+RETURNING over::int;
 
 -- name: everything
 SELECT handle, body, version, generation, user_id, authenticated_at, accessed_at, idle_for, ends_at, fence, leased_until

@@ -8,6 +8,7 @@ The connection used last is used first, as its server process is warm.
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
@@ -15,7 +16,7 @@ import weakref
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from msgspec import Struct
 
@@ -27,6 +28,9 @@ from .postgres_wire import Failed, Refusal, Wire, connect
 from .readiness import Readiness, readiness
 
 __all__ = ["Pool"]
+
+W = TypeVar("W", bound=Wire)
+log = logging.getLogger("sojourn")
 
 _PAUSE: Final = 0.002  # seconds before a transaction that met another is tried again
 _AGAIN: Final = frozenset({"40001", "40P01", "55P03"})  # two transactions in each other's way: nothing was written
@@ -77,25 +81,41 @@ class Pool:
 
     async def read(self, *steps: Step) -> list[list[Row]]:
         """Run steps that write nothing: the rows of each. Raises `StoreUnavailable`, `StoreDamaged`."""
-        return await self._run(steps, writing=False)
+        found, _ = await self._run(steps, writing=False)
+        return found
 
     async def write(self, *steps: Step) -> list[list[Row]]:
         """Run steps in one transaction: the rows of each. Raises `StoreUnavailable`, `StoreDamaged` (nothing was
         written) and `OutcomeUnknown`."""
-        return await self._run(steps, writing=True)
+        found, _ = await self._run(steps, writing=True)
+        return found
 
-    async def _run(self, steps: Sequence[Step], *, writing: bool) -> list[list[Row]]:
-        until = time.monotonic() + self.deadline
+    async def write_and(self, steps: Sequence[Step], then: Step | None) -> tuple[list[list[Row]], bool]:
+        """The same, and a step after it in a transaction of its own, which costs no trip: whether that found something
+        to do, and did it. Whatever becomes of it, what was written is written."""
+        return await self._run(steps, writing=True, then=then)
+
+    async def write_aside(self, step: Step, until: float) -> None:
+        """Run a step that is no part of what the caller asks for, and that may fail."""
+        try:
+            await self._run([step], writing=True, until=until)
+        except StoreError as error:
+            log.warning("those who watch could not be told of a write: %s", error)
+
+    async def _run(
+        self, steps: Sequence[Step], *, writing: bool, then: Step | None = None, until: float | None = None
+    ) -> tuple[list[list[Row]], bool]:
+        until = until or time.monotonic() + self.deadline
         while True:
             try:
                 wire = await self._take(until)
                 try:
                     if writing:
                         _check_fit(wire)
-                    found = await wire.run(steps, until)
+                    found = await wire.run(steps, until, then)
                     if wire.warned and self._replicated:
                         raise Failed("the server did not wait for its standby", sent=True)
-                    return found
+                    return found, wire.then_done
                 finally:
                     self._give_back(wire)
             except (Failed, Refusal) as error:
@@ -119,6 +139,23 @@ class Pool:
                 self._give_back(wire)
         except (Failed, Refusal) as error:
             raise self._meaning(error, writing=True) from error
+
+    async def beside(self, kind: type[W]) -> W:
+        """A connection beside the pool, for one who keeps it. Raises `StoreUnavailable`, `StoreDamaged`."""
+        if self._closed:
+            raise StoreUnavailable("the store was closed")
+        until = time.monotonic() + self.deadline
+        wire = None
+        try:
+            wire = await connect(self._parameters, self._readiness, until, kind)
+            await self._prepare(wire, until)
+        except BaseException as error:
+            if wire is not None:
+                wire.close()
+            if isinstance(error, (Failed, Refusal)):
+                raise self._meaning(error, writing=False) from error
+            raise
+        return wire
 
     def close(self) -> None:
         """Close what is idle now, and the others when they come back. Whoever waits hears of it."""
@@ -168,7 +205,7 @@ class Pool:
         """A new connection, in a place that is taken."""
         wire = None
         try:
-            wire = await connect(self._parameters, self._readiness, until)
+            wire = await connect(self._parameters, self._readiness, until, Wire)
             await self._prepare(wire, until)
         except BaseException as error:
             if wire is not None:

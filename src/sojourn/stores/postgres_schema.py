@@ -18,7 +18,7 @@ from ..errors import StoreDamaged
 from .postgres_wire import Refusal, Wire
 from .statements import read_statements
 
-__all__ = ["SQL", "UPGRADES", "Found", "Upgrade", "ensure", "lock_number", "quoted"]
+__all__ = ["SQL", "SYNCHRONOUS", "UPGRADES", "Found", "Upgrade", "ensure", "lock_number", "quoted", "settings_of"]
 
 SQL: Final = read_statements("postgres.sql")
 
@@ -31,8 +31,11 @@ class Upgrade(Struct, frozen=True):
     """The oldest version whose programs go on working after it."""
 
 
-UPGRADES: Final[tuple[Upgrade, ...]] = ()
+UPGRADES: Final[tuple[Upgrade, ...]] = (Upgrade(SQL["upgrade_to_2"], works_with=1),)
 """The step from version 1 to 2 comes first."""
+
+SYNCHRONOUS: Final = {"power": "on", "process": "off", "replicated": "on"}
+"""The level of each durability on the server."""
 
 _MISSING: Final = ("42P01", "3F000")  # there is no such table, no such schema
 
@@ -112,3 +115,16 @@ def lock_number(*names: str) -> int:
 def quoted(name: str) -> str:
     """A name as SQL has it."""
     return '"' + name.replace('"', '""') + '"'
+
+
+def settings_of(schema: str, durability: str, deadline: float) -> str:
+    """What holds for each connection, as a script."""
+    # The server gives up a little before its client does, who then knows that nothing was written.
+    patience = max(int(deadline * 900), 1)
+    return (
+        f"SET search_path TO {quoted(schema)}, pg_temp; SET statement_timeout = {patience}; "
+        f"SET idle_in_transaction_session_timeout = {max(int(deadline * 2000), 1)}; "
+        f"SET synchronous_commit = {SYNCHRONOUS[durability]}; SET default_transaction_isolation = 'read committed'; "
+        # One plan for all, that suits a large table also while it is small.
+        "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET jit = off;"
+    )

@@ -42,18 +42,22 @@ def _array(kind: int, encode: Callable[[Any], bytes]) -> Callable[[Iterable[Any]
 
 _utf8: Final = str.encode
 _TYPES: Final[dict[str, tuple[int, Callable[[Any], bytes]]]] = {
-    **dict.fromkeys(("handle", "keep", "after"), (_TEXT, _utf8)),
-    **dict.fromkeys(("user_id", "reason"), (_BYTEA, _utf8)),
+    **dict.fromkeys(("handle", "keep", "after", "position", "channel", "payload"), (_TEXT, _utf8)),
+    **dict.fromkeys(("user_id", "reason", "name", "reader", "holder"), (_BYTEA, _utf8)),
     **dict.fromkeys(("body", "version", "base_version"), (_BYTEA, bytes)),
     **dict.fromkeys(
         ("generation", "base_generation", "fence", "held_fence", "lock", "limit", "since"), (_INT8, _int.pack)
     ),
     **dict.fromkeys(
-        ("authenticated_at", "accessed_at", "idle_for", "ends_at", "leased_until", "now", "hold", "idle_since"),
+        (
+            *("authenticated_at", "accessed_at", "idle_for", "ends_at", "leased_until", "now", "hold", "idle_since"),
+            *("patience", "age"),
+        ),
         (_FLOAT8, _float.pack),
     ),
-    **dict.fromkeys(("kinds", "handles"), (_TEXTS, _array(_TEXT, _utf8))),
+    **dict.fromkeys(("kinds", "handles", "payloads"), (_TEXTS, _array(_TEXT, _utf8))),
     **dict.fromkeys(("ids", "users", "reasons"), (_BYTEAS, _array(_BYTEA, _utf8))),
+    "names": (_BYTEAS, _array(_BYTEA, bytes)),
     "ats": (_FLOATS, _array(_FLOAT8, _float.pack)),
 }
 """The type of each parameter, which its name tells wherever it stands, and how it is written."""

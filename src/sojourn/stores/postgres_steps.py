@@ -14,17 +14,21 @@ from .postgres_statement import Row, Statement, Step
 from .sealing import seal
 from .sql import commit_values, fact_columns, record_values, same_columns
 
-__all__ = ["commit", "create", "ending", "leaving", "step", "text", "text_of_fact", "told"]
+__all__ = ["commit", "create", "ending", "lease", "leaving", "step", "text", "text_of_fact", "told"]
 
 _ENDS: Final = ("end", "end_of_user", "end_idle", "clear", "purge", "least_used")
+_PARTS: Final = ("schema", "upgrade_to_2", "describe", "about", "tell_ends", "watched")  # what is sent otherwise
 _STATEMENTS: Final[Mapping[str, Statement]] = {
-    name: Statement(name, SQL["tell_ends"].replace("@gone@", text) if name in _ENDS else text)
+    name: Statement(
+        name,
+        (SQL["tell_ends"].replace("@gone@", text) if name in _ENDS else text).replace("@watched@", SQL["watched"]),
+    )
     for name, text in SQL.items()
-    if name not in ("schema", "describe", "about", "tell_ends")
+    if name not in _PARTS
 }
 
 
-def step(name: str, **values: Any) -> Step:
+def step(name: str, /, **values: Any) -> Step:
     """A statement with its parameters."""
     return _STATEMENTS[name], values
 
@@ -50,6 +54,22 @@ def commit(base: Record, wanted: Record, moment: float | None, fence: int, facts
     )
 
 
+def lease(
+    handle: str, generation: int, hold: float, moment: float | None, name: str, patience: float
+) -> tuple[Step, ...]:
+    """Take a lease by name, or stand in line for it, or leave the line. The third answer tells whether it was
+    taken, and the last how it is."""
+    place = {"handle": handle, "name": name, "now": moment}
+    standing = step("line_stand", **place, generation=generation, patience=patience)
+    return (
+        step("lease_lock", handle=handle),
+        step("line_over", handle=handle, now=moment),
+        step("lease_named", **place, generation=generation, hold=hold),
+        standing if patience > 0 else step("line_leave", handle=handle, name=name),
+        step("lease_look", **place),
+    )
+
+
 def ending(name: str, reason: EndReason, moment: float | None, **values: Any) -> Step:
     """Remove records, and note the facts."""
     return step(name, reason=reason, now=moment, **values)
@@ -65,7 +85,7 @@ def leaving(mine: list[Row], cap: Cap) -> list[str] | None:
 
 def told(rows: Iterable[Row]) -> tuple[Change, ...]:
     """The facts of records that were removed."""
-    return tuple(ended(handle, text(user), cast(EndReason, text(why)), at) for handle, user, why, at in rows)
+    return tuple(ended(handle, text(user), cast(EndReason, text(why)), at) for handle, user, why, at, _ in rows)
 
 
 def text(data: bytes | None) -> str | None:
@@ -75,5 +95,5 @@ def text(data: bytes | None) -> str | None:
 
 def text_of_fact(row: Row) -> Row:
     """The row of a fact, for `sojourn.stores.sql.page`."""
-    position, name, kind, at, handle, user_id, reason = row
-    return position, text(name), kind, at, handle, text(user_id), text(reason)
+    position, name, kind, at, handle, user_id, reason, names = row
+    return position, text(name), kind, at, handle, text(user_id), text(reason), names

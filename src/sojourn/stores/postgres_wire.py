@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import select
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from ..errors import ConfigurationError, MissingExtra
 from .postgres_statement import Row, Statement, Step
@@ -74,6 +74,8 @@ class Wire:
         """Why nothing is to be written through it; "": it may."""
         self.warned = False
         """Whether the server warned of something in the last run."""
+        self.then_done = False
+        """Whether what was to come after the last run found something to do, and did it."""
 
     def usable(self) -> bool:
         """Whether the next caller can use it: it is idle, and the server has not spoken meanwhile, as it does to say
@@ -84,17 +86,20 @@ class Wire:
         """Whether it is in order, and in no transaction."""
         return not (self.broken or self.outdated) and self._connection.transaction_status == pq.TransactionStatus.IDLE
 
-    async def run(self, steps: Sequence[Step], until: float) -> list[list[Row]]:
-        """Run steps in one transaction and one round trip; the rows of each. Raises `Failed` and `Refusal`."""
-        self.broken, self._sent, self.warned = True, False, False
+    async def run(self, steps: Sequence[Step], until: float, then: Step | None = None) -> list[list[Row]]:
+        """Run steps in one transaction and one round trip; the rows of each. Raises `Failed` and `Refusal`. ``then``:
+        a step for a transaction of its own after it, in the same round trip; whatever becomes of it changes nothing,
+        and `then_done` tells."""
+        self.broken, self._sent, self.warned, self.then_done = True, False, False, False
         statement, values = steps[0]
         try:
-            if len(steps) == 1 and statement.name in self._prepared:
+            if then is None and len(steps) == 1 and statement.name in self._prepared:
                 self._connection.send_query_prepared(statement.name, statement.write(values), statement.formats, 1)
                 await self._flush(until)
                 found = [statement.read(await self._only_result(until))]
+                self.broken = False
             else:
-                found = await self._run_in_pipeline(steps, until)
+                found = await self._run_in_pipeline(steps, until, then)
         except TimeoutError:
             raise Failed("the server gave no answer within the deadline", sent=self._sent) from None
         except Error as error:
@@ -102,7 +107,6 @@ class Wire:
         except Refusal as refusal:
             self.outdated |= refusal.state in _OUTDATED
             raise
-        self.broken = False
         return found
 
     async def execute(self, script: str, until: float) -> list[list[tuple[str | None, ...]]]:
@@ -140,18 +144,11 @@ class Wire:
 
     # --- Parts ---------------------------------------------------------------------------------------------------
 
-    async def _run_in_pipeline(self, steps: Sequence[Step], until: float) -> list[list[Row]]:
+    async def _run_in_pipeline(self, steps: Sequence[Step], until: float, then: Step | None) -> list[list[Row]]:
         connection, prepared = self._connection, self._prepared.copy()
-        plan: list[tuple[Statement, bool]] = []
         connection.enter_pipeline_mode()
-        for statement, values in steps:
-            if statement.name not in prepared:
-                connection.send_prepare(statement.name, statement.text, statement.types)
-                prepared.add(statement.name)
-                plan.append((statement, True))
-            connection.send_query_prepared(statement.name, statement.write(values), statement.formats, 1)
-            plan.append((statement, False))
-        connection.pipeline_sync()
+        plan = self._send(steps, prepared)
+        after = [] if then is None else self._send([then], prepared)
         await self._flush(until)
         found: list[list[Row]] = []
         refusal: Refusal | None = None
@@ -172,11 +169,55 @@ class Wire:
             refusal = self._refusal(end, done=True)
             await self._next(until)  # None: the end of that answer
             await self._next(until)  # the end of the transaction
-        connection.exit_pipeline_mode()
-        if refusal is not None:
+        if await self._afterwards(after, until):
+            connection.exit_pipeline_mode()
             self.broken = False
+        if refusal is not None:
             raise refusal
         return found
+
+    def _send(self, steps: Sequence[Step], prepared: set[bytes]) -> list[tuple[Statement, bool]]:
+        """Send the steps of a transaction, those first that prepare them; what comes back for them, in order."""
+        connection = self._connection
+        plan: list[tuple[Statement, bool]] = []
+        for statement, values in steps:
+            if statement.name not in prepared:
+                connection.send_prepare(statement.name, statement.text, statement.types)
+                prepared.add(statement.name)
+                plan.append((statement, True))
+            connection.send_query_prepared(statement.name, statement.write(values), statement.formats, 1)
+            plan.append((statement, False))
+        connection.pipeline_sync()
+        return plan
+
+    async def _afterwards(self, plan: list[tuple[Statement, bool]], until: float) -> bool:
+        """Read what became of the transaction that came after the one that counts. Returns whether the connection is
+        in order; nothing that happens here is a failure of what was asked."""
+        warned = self.warned
+        try:
+            for statement, preparing in plan:
+                result = await self._next(until)
+                done = result is not None and result.status in _OK
+                if done and preparing:
+                    self._prepared.add(statement.name)
+                elif done and result is not None:
+                    self.then_done = bool(result.ntuples)
+                elif result is not None:
+                    self.outdated |= (result.error_field(pq.DiagnosticField.SQLSTATE) or b"").decode() in _OUTDATED
+                if result is not None:
+                    await self._next(until)  # None: the end of this step's answer
+            if plan:
+                end = await self._next(until)
+                if end is not None and end.status != pq.ExecStatus.PIPELINE_SYNC:  # refused when it was to be committed
+                    self.then_done = False
+                    await self._next(until)
+                    await self._next(until)
+        except (TimeoutError, Error):
+            self.then_done = False
+            return False
+        finally:
+            self.warned = warned
+        return self._connection.status == pq.ConnStatus.OK
 
     async def _only_result(self, until: float) -> pq.abc.PGresult:
         """The result of the one statement that was sent, once the server is done: it tells of the statement first, and
@@ -239,6 +280,8 @@ def _texts(result: pq.abc.PGresult) -> list[tuple[str | None, ...]]:
     ]
 
 
+W = TypeVar("W", bound=Wire)
+
 # --- Connecting ------------------------------------------------------------------------------------------------------
 
 
@@ -251,14 +294,14 @@ def parameters_of(conninfo: str) -> dict[str, Any]:
     return {"fallback_application_name": "sojourn", **found, "client_encoding": "UTF8"}
 
 
-async def connect(parameters: dict[str, Any], readiness: Readiness, until: float) -> Wire:
-    """Open a connection. Raises `Failed`; nothing was asked of the server then."""
+async def connect(parameters: dict[str, Any], readiness: Readiness, until: float, kind: type[W]) -> W:
+    """Open a connection of this kind. Raises `Failed`; nothing was asked of the server then."""
     try:
         resolved = await _resolved(parameters, readiness, until)
         connection = pq.PGconn.connect_start(make_conninfo(**resolved).encode())
         try:
             await _establish(connection, readiness, until)
-            return Wire(connection, readiness)
+            return kind(connection, readiness)
         except BaseException:  # also when it is cancelled: the socket must not stay open
             connection.finish()
             raise

@@ -10,14 +10,18 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
-from ..errors import DamagedRecord, StoreError
+import msgspec
+
+from ..errors import DamagedRecord, HistoryTrimmed, StoreError
 from ..facts import ended
 from ..record import Change, EndReason, Record, replace
 from .sealing import unseal
 
 __all__ = [
     "BATCH",
-    "HISTORY",
+    "PAGE",
+    "WATCHED_FOR",
+    "WATCH_AGAIN",
     "check_row",
     "columns",
     "commit_values",
@@ -26,6 +30,8 @@ __all__ = [
     "fact_columns",
     "fact_row",
     "in_batches",
+    "names_in",
+    "names_of",
     "page",
     "readable",
     "record_values",
@@ -38,8 +44,16 @@ log = logging.getLogger("sojourn")
 BATCH: Final = 1000
 """Records that are removed in one step, so that nobody waits for long."""
 
-HISTORY: Final = 10_000
-"""Facts kept for `changes`."""
+PAGE: Final = 256
+"""Records that a walk takes at a time: in the asynchronous world SQLite reads on the event loop."""
+
+WATCHED_FOR: Final = 30.0
+"""Seconds for which somebody who watches says so: writers tell of what they write for as long."""
+
+WATCH_AGAIN: Final = 20.0
+"""It is said again when fewer seconds than these are left."""
+
+_MOST_NAMES: Final = 4000  # bytes; more names of fields than fit are not told: then they are not known
 
 
 def columns(record: Record) -> tuple[Any, ...]:
@@ -174,7 +188,8 @@ async def in_batches(remove: Callable[[], Awaitable[tuple[Change, ...]]], *, dea
 
 def fact_row(change: Change) -> tuple[Any, ...]:
     """A fact in the order of its table, without its position."""
-    return (change.id, change.kind, change.at, change.handle, change.user_id, change.reason)
+    names = names_of(change.fields)
+    return (change.id, change.kind, change.at, change.handle, change.user_id, change.reason, names)
 
 
 def fact_columns(facts: Sequence[Change]) -> dict[str, Any]:
@@ -186,13 +201,34 @@ def fact_columns(facts: Sequence[Change]) -> dict[str, Any]:
         "handles": [change.handle for change in facts],
         "users": [change.user_id for change in facts],
         "reasons": [change.reason for change in facts],
+        "names": [names_of(change.fields) for change in facts],
     }
 
 
-def page(since: int, rows: Sequence[Sequence[Any]]) -> tuple[int, list[Change]]:
-    """What `changes` answers, from rows of a position and a fact."""
+def page(since: int, rows: Sequence[Sequence[Any]], oldest: int | None, newest: int | None) -> tuple[int, list[Change]]:
+    """What `changes` answers, from rows of a position and a fact, and the first and last position that is kept; as they
+    were at the time of the rows or later. `HistoryTrimmed` if facts after `since` are gone."""
+    if since and not (oldest or 1) - 1 <= since <= (newest or 0):
+        raise HistoryTrimmed((oldest or 1) - 1)
     found = [
-        Change(id=name, kind=kind, at=at, handle=handle, user_id=user_id, reason=reason)
-        for _, name, kind, at, handle, user_id, reason in rows
+        Change(id=name, kind=kind, at=at, handle=handle, user_id=user_id, reason=reason, fields=names_in(names))
+        for _, name, kind, at, handle, user_id, reason, names in rows
     ]
     return (rows[-1][0] if rows else since), found
+
+
+def names_of(fields: tuple[str, ...] | None) -> bytes | None:
+    """Names of fields as they are stored; None: not known, or too many."""
+    if fields is None:
+        return None
+    data = _encode(fields)
+    return data if len(data) <= _MOST_NAMES else None
+
+
+def names_in(data: bytes | None) -> tuple[str, ...] | None:
+    """The names that were stored so; None: not known."""
+    return None if data is None else _decode(data)
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(tuple[str, ...]).decode

@@ -11,7 +11,8 @@ and writes run in a thread.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from sqlite3 import Connection
 from typing import Any, Final, cast
@@ -20,13 +21,14 @@ from urllib.parse import SplitResult, unquote
 from ..config import SessionConfig, seconds
 from ..errors import ConfigurationError, DamagedRecord, StoreDamaged
 from ..facts import created
-from ..policy import guard, lease_refusal
+from ..policy import guard
 from ..record import Cap, Change, Committed, EndReason, Gone, Leased, Outcome, Record, Refused, Summary
-from ..store import NO_CAP, Durability, Stats, World
+from ..store import HISTORY, HISTORY_AGE, NO_CAP, Durability, Stats, World
+from ..waiting import Waiting
 from .sealing import seal
 from .sql import (
     BATCH,
-    HISTORY,
+    PAGE,
     check_row,
     columns,
     commit_values,
@@ -34,18 +36,21 @@ from .sql import (
     ends,
     fact_row,
     in_batches,
+    names_of,
     page,
     readable,
     same_columns,
     whole,
 )
+from .sqlite_feed import SQLiteFeed
 from .sqlite_file import SQLiteFile
+from .sqlite_line import take_lease
 from .statements import read_statements
 
 __all__ = ["SQLiteStore"]
 
 _SQL: Final = read_statements("sqlite.sql")
-_UPGRADES: Final = (_SQL["upgrade_to_2"],)  # the step from schema 1 to 2 comes first
+_UPGRADES: Final = (_SQL["upgrade_to_2"], _SQL["upgrade_to_3"])  # the step from schema 1 to 2 comes first
 _TRIM_EVERY: Final = 500
 
 
@@ -101,15 +106,17 @@ class SQLiteStore:
         *,
         fence: int = 0,
         facts: tuple[Change, ...] = (),
+        fields: tuple[str, ...] = (),
         cap: Cap = NO_CAP,
     ) -> Outcome:
         body = seal(wanted)
+        told = _told(wanted, fields)
         if not facts and not fence and same_columns(base, wanted):
 
             def act_on_fields(connection: Connection) -> Outcome:
                 done = connection.execute(
                     _SQL["commit_fields"],
-                    (wanted.version, body, wanted.handle, base.version, base.generation, now, now),
+                    (wanted.version, body, told, wanted.handle, base.version, base.generation, now, now),
                 )
                 return Committed(wanted) if done.rowcount else _refusal(connection, base, wanted, now, fence)
 
@@ -126,7 +133,8 @@ class SQLiteStore:
                 if room is None:
                     return Refused()
                 evicted = room
-            done = connection.execute(_SQL["commit_all"], commit_values(base, wanted, body, now, fence))
+            values = commit_values(base, wanted, body, now, fence) | {"fields": told}
+            done = connection.execute(_SQL["commit_all"], values)
             if not done.rowcount:
                 return _refusal(connection, base, wanted, now, fence)
             return Committed(wanted, (*evicted, *_note(connection, *facts)))
@@ -139,17 +147,14 @@ class SQLiteStore:
             single=True,
         )
 
-    async def lease(self, handle: str, generation: int, hold: float, now: float) -> Committed | Leased | Gone:
-        def act(connection: Connection) -> Committed | Leased | Gone:
-            rows = connection.execute(_SQL["lease"], (now + hold, handle, generation, now, now)).fetchall()
-            if rows:
-                return Committed(whole(handle, *rows[0]))
-            refusal = lease_refusal(_load(connection, handle), generation, now)
-            if refusal is None:
-                raise disagreement(handle)
-            return refusal
-
-        return await self._file.write(act, single=True)
+    async def lease(
+        self, handle: str, generation: int, hold: float, now: float, *, name: str = "", patience: float = 0.0
+    ) -> Committed | Leased | Gone:
+        return await self._file.write(
+            lambda connection: take_lease(
+                connection, _load(connection, handle), handle, generation, hold, now, name, patience
+            )
+        )
 
     async def end(self, handles: Sequence[str], reason: EndReason, now: float) -> tuple[Change, ...]:
         return await self._file.write(lambda connection: _end(connection, handles, reason, now))
@@ -183,15 +188,67 @@ class SQLiteStore:
         )
         return [Summary.of(record) for record in readable(rows)]
 
+    async def load_many(self, handles: Sequence[str]) -> dict[str, Record]:
+        def act(connection: Connection) -> list[tuple[Any, ...]]:
+            found = ((handle, connection.execute(_SQL["load"], (handle,)).fetchone()) for handle in handles)
+            return [(handle, *row) for handle, row in found if row is not None]
+
+        return {record.handle: record for record in readable(self._file.read(act))}
+
+    async def walk(self) -> AsyncIterator[list[Record]]:
+        rows: list[tuple[Any, ...]] = []
+        while not rows or len(rows) == PAGE:
+            bounds = (rows[-1][0] if rows else "", PAGE)
+            rows = self._file.read(partial(_page, bounds))
+            if not rows:
+                return
+            yield list(readable(rows))
+
     async def purge_expired(self, now: float, limit: int) -> tuple[Change, ...]:
-        due = self._file.read(lambda connection: connection.execute(_SQL["any_dead"], (now,)).fetchone())
+        old = {"now": now, "horizon": now - HISTORY_AGE, "limit": BATCH}
+        due, tidy = self._file.read(
+            lambda connection: [
+                connection.execute(_SQL[name], values).fetchone()
+                for name, values in (("any_dead", (now,)), ("any_old", old))
+            ]
+        )
+        if tidy is not None:
+            await self._file.write(lambda connection: _tidy(connection, old))
         if due is None:
             return ()
         return await self._file.write(lambda connection: _bury(connection, now, limit))
 
+    # --- Facts ---------------------------------------------------------------------------------------------------
+
     async def changes(self, since: int, limit: int) -> tuple[int, list[Change]]:
-        rows = self._file.read(lambda connection: connection.execute(_SQL["changes"], (since, limit)).fetchall())
-        return page(since, rows)
+        def act(connection: Connection) -> tuple[int, list[Change]]:
+            rows = connection.execute(_SQL["changes"], (since, limit)).fetchall()
+            return page(since, rows, *connection.execute(_SQL["kept"]).fetchone())  # looked at later: nothing is missed
+
+        return self._file.read(act)
+
+    async def position(self) -> int:
+        return self._file.read(lambda connection: connection.execute(_SQL["kept"]).fetchone()[1]) or 0
+
+    async def bookmark(
+        self, reader: str, holder: str, now: float, *, hold: float, position: int | None = None
+    ) -> int | None:
+        values = {
+            "reader": reader,
+            "holder": holder,
+            "now": now,
+            "until": now + hold,
+            "position": None if position is None else str(position),
+        }
+        rows = await self._file.write(
+            lambda connection: connection.execute(_SQL["bookmark"], values).fetchall(), single=True
+        )
+        return int(rows[0][0]) if rows else None
+
+    def feed(self, waiting: Waiting) -> SQLiteFeed:
+        return SQLiteFeed(self._file, waiting)
+
+    # --- The whole -----------------------------------------------------------------------------------------------
 
     async def stats(self) -> Stats:
         held = self._file.read(lambda connection: connection.execute(_SQL["held"]).fetchone()[0])
@@ -229,6 +286,10 @@ class SQLiteStore:
 # --- In a transaction ----------------------------------------------------------------------------------------------
 
 
+def _page(bounds: tuple[str, int], connection: Connection) -> list[tuple[Any, ...]]:
+    return connection.execute(_SQL["walk"], bounds).fetchall()
+
+
 def _load(connection: Connection, handle: str) -> Record | None:
     row = connection.execute(_SQL["load"], (handle,)).fetchone()
     return None if row is None else whole(handle, *row)
@@ -240,6 +301,18 @@ def _refusal(connection: Connection, base: Record, wanted: Record, now: float, f
     if answer is None:
         raise disagreement(wanted.handle)
     return answer
+
+
+def _told(wanted: Record, fields: tuple[str, ...]) -> bytes | None:
+    """What a commit leaves for the feed: the names of the fields, and which commit they are of."""
+    names = names_of(fields)
+    return None if names is None else wanted.version + names
+
+
+def _tidy(connection: Connection, old: Any) -> None:
+    """Remove facts that are too old, and who stood in line and does no longer, some at a time."""
+    connection.execute(_SQL["trim_old"], old)
+    connection.execute(_SQL["line_trim"], old)
 
 
 def _begin_era(connection: Connection, keep: str | None) -> None:

@@ -2,6 +2,11 @@
 -- What guards a commit stands in columns, so that the compare-and-set is one statement; the body has it again, under
 -- its check. `accessed_at`, `fence` and `leased_until` may be newer than the body: a touch and a lease write the columns
 -- only, and the columns count. A record of an older epoch than the one in `held` is dead, whatever else it says.
+--
+-- `line` is who waits for a lease, in the order of places, and (with a fence) who holds it by name. `reader` has
+-- bookmarks. `watching` says until when somebody watches, by the clock of the machine: for as long `news` is written of
+-- each commit, by a trigger, so that programs of the version before tell as well. What they leave in `fields` is of an
+-- older commit: it begins with the version that it belongs to.
 
 -- name: schema
 CREATE TABLE session (
@@ -17,7 +22,8 @@ CREATE TABLE session (
     fence            INTEGER NOT NULL,
     leased_until     REAL    NOT NULL,
     body             BLOB    NOT NULL,
-    epoch            INTEGER NOT NULL DEFAULT 0
+    epoch            INTEGER NOT NULL DEFAULT 0,
+    fields           BLOB
 );
 CREATE INDEX session_by_deadline ON session (expires_at);
 CREATE INDEX session_by_access ON session (accessed_at);
@@ -30,17 +36,76 @@ CREATE TABLE change (
     at       REAL NOT NULL,
     handle   TEXT NOT NULL,
     user_id  TEXT,
-    reason   TEXT
+    reason   TEXT,
+    fields   BLOB
 );
 CREATE TABLE held (sessions INTEGER NOT NULL, epoch INTEGER NOT NULL DEFAULT 0);
 INSERT INTO held VALUES (0, 0);
 CREATE TRIGGER session_added AFTER INSERT ON session BEGIN UPDATE held SET sessions = sessions + 1; END;
 CREATE TRIGGER session_removed AFTER DELETE ON session BEGIN UPDATE held SET sessions = sessions - 1; END;
+CREATE TABLE line (
+    place  INTEGER PRIMARY KEY,
+    handle TEXT    NOT NULL,
+    name   TEXT    NOT NULL,
+    until  REAL    NOT NULL,
+    fence  INTEGER,
+    UNIQUE (handle, name)
+);
+CREATE INDEX line_by_end ON line (until);
+CREATE TRIGGER session_left AFTER DELETE ON session BEGIN DELETE FROM line WHERE handle = OLD.handle; END;
+CREATE TABLE reader (
+    name     TEXT NOT NULL PRIMARY KEY,
+    position TEXT NOT NULL,
+    holder   TEXT NOT NULL,
+    until    REAL NOT NULL
+);
+CREATE TABLE watching (place INTEGER PRIMARY KEY CHECK (place = 1), until REAL NOT NULL);
+CREATE TABLE news (place INTEGER PRIMARY KEY, handle TEXT NOT NULL, user_id TEXT, version BLOB NOT NULL, fields BLOB);
+CREATE TRIGGER session_written AFTER UPDATE OF version ON session
+WHEN EXISTS (SELECT 1 FROM watching WHERE until > (julianday('now') - 2440587.5) * 86400.0)
+BEGIN
+    INSERT INTO news (handle, user_id, version, fields)
+    VALUES (NEW.handle, NEW.user_id, NEW.version,
+            CASE WHEN substr(NEW.fields, 1, length(NEW.version)) = NEW.version
+            THEN substr(NEW.fields, length(NEW.version) + 1) END);
+    DELETE FROM news WHERE place <= last_insert_rowid() - 4096;
+END;
 
 -- name: upgrade_to_2
 ALTER TABLE session ADD COLUMN epoch INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE held ADD COLUMN epoch INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX session_by_epoch ON session (epoch);
+
+-- name: upgrade_to_3
+ALTER TABLE session ADD COLUMN fields BLOB;
+ALTER TABLE change ADD COLUMN fields BLOB;
+CREATE TABLE line (
+    place  INTEGER PRIMARY KEY,
+    handle TEXT    NOT NULL,
+    name   TEXT    NOT NULL,
+    until  REAL    NOT NULL,
+    fence  INTEGER,
+    UNIQUE (handle, name)
+);
+CREATE INDEX line_by_end ON line (until);
+CREATE TRIGGER session_left AFTER DELETE ON session BEGIN DELETE FROM line WHERE handle = OLD.handle; END;
+CREATE TABLE reader (
+    name     TEXT NOT NULL PRIMARY KEY,
+    position TEXT NOT NULL,
+    holder   TEXT NOT NULL,
+    until    REAL NOT NULL
+);
+CREATE TABLE watching (place INTEGER PRIMARY KEY CHECK (place = 1), until REAL NOT NULL);
+CREATE TABLE news (place INTEGER PRIMARY KEY, handle TEXT NOT NULL, user_id TEXT, version BLOB NOT NULL, fields BLOB);
+CREATE TRIGGER session_written AFTER UPDATE OF version ON session
+WHEN EXISTS (SELECT 1 FROM watching WHERE until > (julianday('now') - 2440587.5) * 86400.0)
+BEGIN
+    INSERT INTO news (handle, user_id, version, fields)
+    VALUES (NEW.handle, NEW.user_id, NEW.version,
+            CASE WHEN substr(NEW.fields, 1, length(NEW.version)) = NEW.version
+            THEN substr(NEW.fields, length(NEW.version) + 1) END);
+    DELETE FROM news WHERE place <= last_insert_rowid() - 4096;
+END;
 
 -- name: load
 SELECT body, accessed_at, fence, leased_until FROM session
@@ -54,7 +119,7 @@ ON CONFLICT (handle) DO NOTHING;
 
 -- The common commit: only fields changed. It leaves every indexed column alone, so no index is written.
 -- name: commit_fields
-UPDATE session SET version = ?, body = ?
+UPDATE session SET version = ?, body = ?, fields = ?
 WHERE handle = ? AND version = ? AND generation = ? AND expires_at > ? AND leased_until <= ?
   AND epoch = (SELECT epoch FROM held);
 
@@ -63,7 +128,7 @@ UPDATE session
 SET version = :version, generation = :generation, user_id = :user_id, authenticated_at = :authenticated_at,
     accessed_at = max(accessed_at, :accessed_at), idle_for = :idle_for, ends_at = :ends_at,
     leased_until = CASE WHEN fence > :fence THEN leased_until ELSE :leased_until END, fence = max(fence, :fence),
-    body = :body
+    body = :body, fields = :fields
 WHERE handle = :handle AND version = :base_version AND generation = :base_generation AND expires_at > :now
   AND CASE WHEN :held_fence THEN fence = :held_fence ELSE leased_until <= :now END
   AND epoch = (SELECT epoch FROM held);
@@ -78,6 +143,27 @@ UPDATE session SET fence = fence + 1, leased_until = ?
 WHERE handle = ? AND generation = ? AND expires_at > ? AND leased_until <= ?
   AND epoch = (SELECT epoch FROM held)
 RETURNING body, accessed_at + 0.0, fence, leased_until + 0.0;
+
+-- name: lease_held
+SELECT 1 FROM line WHERE handle = ? AND name = ? AND fence = ?;
+
+-- name: line_first
+SELECT name FROM line WHERE handle = ? AND fence IS NULL AND until > ? ORDER BY place LIMIT 1;
+
+-- name: line_stay
+UPDATE line SET until = :until WHERE handle = :handle AND name = :name AND fence IS NULL AND until > :now;
+
+-- name: line_come
+INSERT OR REPLACE INTO line (handle, name, until) VALUES (:handle, :name, :until);
+
+-- name: line_leave
+DELETE FROM line WHERE handle = :handle AND name = :name AND fence IS NULL;
+
+-- name: line_took
+INSERT OR REPLACE INTO line (handle, name, until, fence) VALUES (:handle, :name, :until, :fence);
+
+-- name: line_over
+DELETE FROM line WHERE handle = :handle AND until <= :now;
 
 -- name: end_one
 DELETE FROM session WHERE handle = ? RETURNING handle, user_id, expires_at;
@@ -107,6 +193,22 @@ SELECT 1
 WHERE EXISTS (SELECT 1 FROM session WHERE expires_at <= ?)
    OR EXISTS (SELECT 1 FROM session WHERE epoch < (SELECT epoch FROM held));
 
+-- Whether there is anything to tidy up: facts that are too old, beside the newest of them, and who stood in line.
+-- name: any_old
+SELECT 1
+WHERE (SELECT at FROM change ORDER BY position LIMIT 1 OFFSET 1) < :horizon
+   OR EXISTS (SELECT 1 FROM line WHERE until <= :now);
+
+-- name: trim_old
+DELETE FROM change
+WHERE position < (SELECT max(position) FROM (
+    SELECT position, max(at) OVER (ORDER BY position) AS latest
+    FROM (SELECT position, at FROM change ORDER BY position LIMIT :limit OFFSET 1))
+  WHERE latest < :horizon);
+
+-- name: line_trim
+DELETE FROM line WHERE place IN (SELECT place FROM line WHERE until <= :now ORDER BY until LIMIT :limit);
+
 -- name: purge
 DELETE FROM session
 WHERE handle IN (SELECT handle FROM session WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)
@@ -120,6 +222,10 @@ WHERE handle > ? AND expires_at > ? AND epoch = (SELECT epoch FROM held) ORDER B
 SELECT handle, body, accessed_at, fence, leased_until FROM session
 WHERE user_id = ? AND handle > ? AND expires_at > ? AND epoch = (SELECT epoch FROM held) ORDER BY handle LIMIT ?;
 
+-- name: walk
+SELECT handle, body, accessed_at, fence, leased_until FROM session
+WHERE handle > ? AND epoch = (SELECT epoch FROM held) ORDER BY handle LIMIT ?;
+
 -- name: user_oldest_first
 SELECT handle FROM session
 WHERE user_id = ? AND expires_at > ? AND handle <> ? AND epoch = (SELECT epoch FROM held)
@@ -132,13 +238,40 @@ SELECT handle FROM session ORDER BY accessed_at, handle LIMIT ?;
 SELECT sessions FROM held;
 
 -- name: note
-INSERT INTO change (id, kind, at, handle, user_id, reason) VALUES (?, ?, ?, ?, ?, ?);
+INSERT INTO change (id, kind, at, handle, user_id, reason, fields) VALUES (?, ?, ?, ?, ?, ?, ?);
 
 -- name: trim
 DELETE FROM change WHERE position <= ?;
 
 -- name: changes
-SELECT position, id, kind, at, handle, user_id, reason FROM change WHERE position > ? ORDER BY position LIMIT ?;
+SELECT position, id, kind, at, handle, user_id, reason, fields FROM change
+WHERE position > ? ORDER BY position LIMIT ?;
+
+-- name: kept
+SELECT (SELECT min(position) FROM change), (SELECT max(position) FROM change);
+
+-- name: bookmark
+INSERT INTO reader (name, position, holder, until)
+VALUES (:reader, coalesce(:position, '0'), :holder, :until)
+ON CONFLICT (name) DO UPDATE
+SET position = coalesce(:position, position), holder = excluded.holder, until = excluded.until
+WHERE holder = excluded.holder OR until <= :now
+RETURNING position;
+
+-- name: watched
+SELECT until FROM watching;
+
+-- name: watch
+INSERT OR REPLACE INTO watching VALUES (1, ?);
+
+-- name: news
+SELECT place, handle, user_id, version, fields FROM news WHERE place > ? ORDER BY place LIMIT ?;
+
+-- name: fact_news
+SELECT position, kind, handle, user_id FROM change WHERE position > ? ORDER BY position LIMIT ?;
+
+-- name: newest
+SELECT (SELECT max(place) FROM news), (SELECT max(position) FROM change);
 
 -- name: everything
 SELECT handle, body, version, generation, user_id, authenticated_at, accessed_at, idle_for, ends_at, fence, leased_until

@@ -90,9 +90,10 @@ class SQLiteFile:
 
     # --- Reading and writing -------------------------------------------------------------------------------------
 
-    def read(self, act: Callable[[Connection], T]) -> T:
-        """Run a read. Raises `StoreUnavailable` and `StoreDamaged`."""
-        connection = self._take()
+    def read(self, act: Callable[[Connection], T], user: object = None) -> T:
+        """Run a read; on a connection of its own, for a ``user`` that is named. Raises `StoreUnavailable` and
+        `StoreDamaged`."""
+        connection = self._take(user)
         try:
             result = act(connection)
         except BaseException as error:
@@ -100,8 +101,12 @@ class SQLiteFile:
             if isinstance(error, _FAILURE):
                 raise self._meaning(error, writing=False) from error
             raise
-        self._pool.give_back(connection)
+        self._pool.give_back(connection, user)
         return result
+
+    def part(self, user: object) -> None:
+        """Close the connection of a user's own."""
+        self._pool.part(user)
 
     async def write(self, act: Callable[[Connection], T], *, single: bool = False, size: int = 0) -> T:
         """Do a piece of work in a transaction, alone or with others. ``single``: it is one statement. ``size``:
@@ -198,11 +203,11 @@ class SQLiteFile:
         self._pool.discard(connection)
         return certain
 
-    def _take(self) -> Connection:
+    def _take(self, user: object = None) -> Connection:
         if self._closed:
             raise StoreUnavailable("the store was closed")
         try:
-            return self._pool.take()
+            return self._pool.take(user)
         except _FAILURE as error:
             raise self._meaning(error, writing=False) from error
 

@@ -39,12 +39,14 @@ class Pool:
         self._durability = durability
         self._deadline = deadline
         self._idle: list[Connection] = []
+        self._own: dict[object, Connection] = {}  # idle, too, but kept for one user
         self._in_use: list[None] = []  # an entry for each connection in use: a counter whose steps are atomic
         self._closed = False
         _pools.add(self)
 
-    def take(self) -> Connection:
-        """An idle connection, the one used last first, as its cache is warm; a new one if all are in use. Raises
+    def take(self, user: object = None) -> Connection:
+        """An idle connection, the one used last first, as its cache is warm; a new one if all are in use. A ``user``
+        that is named has one of its own, the same each time unless it had to be closed meanwhile. Raises
         `sqlite3.Error`."""
         self._in_use.append(None)
         while _forking.locked():
@@ -53,8 +55,8 @@ class Pool:
                 pass  # it has forked
             self._in_use.append(None)
         try:
-            return self._idle.pop()
-        except IndexError:
+            return self._idle.pop() if user is None else self._own.pop(user)
+        except LookupError:
             pass
         try:
             return self.connect(self.path)
@@ -62,12 +64,21 @@ class Pool:
             self._in_use.pop()
             raise
 
-    def give_back(self, connection: Connection) -> None:
+    def give_back(self, connection: Connection, user: object = None) -> None:
         """It is in order, and in no transaction."""
-        self._idle.append(connection)
+        if user is None:
+            self._idle.append(connection)
+        else:
+            self._own[user] = connection
         self._in_use.pop()
         if self._closed:
             self._close_idle()
+
+    def part(self, user: object) -> None:
+        """Close the connection of a user's own, unless it is in use."""
+        connection = self._own.pop(user, None)
+        if connection is not None:
+            connection.close()
 
     def discard(self, connection: Connection) -> None:
         """It is not to be used again."""
@@ -106,13 +117,15 @@ class Pool:
 
     def forked(self) -> None:
         """In the child: begin anew."""
-        _inherited.extend(self._idle)
-        self._idle = []
+        _inherited.extend((*self._idle, *self._own.values()))
+        self._idle, self._own = [], {}
         self._in_use = []
 
     def _close_idle(self) -> None:
         while self._idle:
             self._idle.pop().close()
+        for user in list(self._own):
+            self.part(user)
 
 
 def _before_fork() -> None:

@@ -13,13 +13,15 @@ from msgspec import Struct
 __all__ = ["Script", "read_scripts", "read_statements"]
 
 _NAME: Final = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
+_REMARK: Final = re.compile(r"(\n--.*)+\n*\Z")  # on what comes next
 _COMMON: Final = "common"
 
 
 def read_statements(file: str) -> dict[str, str]:
-    """The statements of a file in this folder, by name. What stands before the first name is commentary."""
+    """The statements of a file in this folder, by name. What stands before the first name is commentary, and so is what
+    stands before each."""
     _, *parts = _NAME.split(files(__package__).joinpath(file).read_text("utf-8"))
-    return {name: text.strip() for name, text in zip(parts[::2], parts[1::2], strict=True)}
+    return {name: _REMARK.sub("", text).strip() for name, text in zip(parts[::2], parts[1::2], strict=True)}
 
 
 def _joined(common: str, text: str) -> str:

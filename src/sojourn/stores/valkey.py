@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import heapq
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+import weakref
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, Final
 from urllib.parse import SplitResult
 
@@ -22,16 +23,20 @@ from ..errors import DamagedRecord, OutcomeUnknown, StoreError
 from ..facts import created
 from ..policy import guard, is_over
 from ..record import Cap, Change, Committed, Conflict, EndReason, Gone, Leased, Outcome, Record, Refused, Summary
-from ..store import NO_CAP, Durability, Stats, World
-from ..waiting import TaskWaiting, ThreadWaiting
+from ..store import HISTORY, NO_CAP, Durability, Feed, Stats, World
+from ..waiting import TaskWaiting, ThreadWaiting, Waiting
+from .readiness import readiness
 from .valkey_async import TaskLink
-from .valkey_blob import HEAD, LARGE, differences, seal, unseal, version_of
+from .valkey_blob import Large, seal, unseal
 from .valkey_blocking import ThreadLink
 from .valkey_client import ClientLink, world_of
 from .valkey_deadlines import ROOM, Deadlines, second_of
-from .valkey_facts import HISTORY, MASK, after, pack_fact, position_of, unpack_fact
+from .valkey_facts import pack_fact
+from .valkey_feed import LookingFeed, ValkeyFeed, manner_of
+from .valkey_hints import pack_hint
+from .valkey_history import History
 from .valkey_link import Login
-from .valkey_servers import Cluster, Links, One, Request, Sentinels, Servers, Topology
+from .valkey_servers import Cluster, Links, Nature, One, Request, Sentinels, Servers, Topology
 from .valkey_space import SCRIPTS, Shard, Space, parts, plain, read
 from .valkey_url import place_of
 from .valkey_users import Joined, Users
@@ -40,29 +45,41 @@ __all__ = ["ValkeyStore"]
 
 log = logging.getLogger("sojourn")
 
-_LARGE_KEPT: Final = 64  # blobs of large records, for commits to say what differs
+_PAGE: Final = 1000  # records in one step of a walk
 _MOST_EVICTED: Final = 1000  # by one creation at the cap of the store
 
 
 class ValkeyStore:
     """Records on Valkey or Redis servers. Opened by `sojourn.open_store`, or by `over` with a client of your own."""
 
-    def __init__(self, space: Space, *, world: World, durability: Durability) -> None:
+    def __init__(
+        self,
+        space: Space,
+        *,
+        world: World,
+        durability: Durability,
+        feed: Callable[[Waiting], ValkeyFeed] | None = None,
+    ) -> None:
         self.world: World = world
         self.durability: Durability = durability
         self._space = space
         self._deadlines = Deadlines(space)
         self._users = Users(space, self._deadlines)
-        self._large: dict[str, bytes] = {}
+        self._history = History(space)
+        self._feed = feed
+        self._feeds: weakref.WeakSet[Feed] = weakref.WeakSet()
+        self._large = Large()
 
     @classmethod
     def over(cls, client: Any, *, prefix: str = "sojourn", deadline: float = 1.0, replicas: int = 0) -> ValkeyStore:
         """A store over a client of your own, blocking or asynchronous, of one server or with Sentinels
-        (`sojourn.stores.valkey_client` says what is used of it). ``replicas`` must acknowledge each write; 0: none.
-        Raises `ConfigurationError` for a client that can't be used."""
+        (`sojourn.stores.valkey_client` says what is used of it). ``replicas`` must acknowledge each write; 0: none. Its
+        feed listens to nothing: it says four times a second that one should look at everything. Raises
+        `ConfigurationError` for a client that can't be used."""
         world, link = world_of(client), ClientLink(client)
         servers = Servers(One(link.address), Links(lambda _: link), SCRIPTS, _sleep(world))
-        space = Space(servers, prefix=prefix, deadline=deadline, replicas=replicas)
+        database = int(client.connection_pool.connection_kwargs.get("db") or 0)
+        space = Space(servers, prefix=prefix, deadline=deadline, replicas=replicas, database=database)
         return cls(space, world=world, durability="replicated" if replicas else "server")
 
     async def load(self, handle: str) -> Record | None:
@@ -102,9 +119,11 @@ class ValkeyStore:
         *,
         fence: int = 0,
         facts: tuple[Change, ...] = (),
+        fields: tuple[str, ...] = (),
         cap: Cap = NO_CAP,
     ) -> Outcome:
-        joined = await self._replace(base, wanted, now, fence, facts, cap)
+        hint = pack_hint(wanted.user_id, wanted.version, fields, bool(facts))
+        joined = await self._replace(base, wanted, now, fence, facts, hint, cap)
         if joined is None:
             return Refused()
         if joined.reply == 1:
@@ -122,20 +141,26 @@ class ValkeyStore:
             raise DamagedRecord(handle, "the check of its head fails")
         return bool(reply)
 
-    async def lease(self, handle: str, generation: int, hold: float, now: float) -> Committed | Leased | Gone:
+    async def lease(
+        self, handle: str, generation: int, hold: float, now: float, *, name: str = "", patience: float = 0.0
+    ) -> Committed | Leased | Gone:
         space = self._space
         shard = space.shard_of(handle)
-        keys = (shard.record(handle), shard.epoch)
-        (reply,) = await space.write(
-            space.script("lease", shard.slot, keys, space.clock(now), generation, repr(hold), nature="once")
-        )
+        keys = (shard.record(handle), shard.epoch, shard.line(handle))
+        values = (space.clock(now), generation, repr(hold), name, repr(patience))
+        nature: Nature = "repeatable" if name else "once"
+        (reply,) = await space.write(space.script("lease", shard.slot, keys, *values, nature=nature))
         answer, *blob = plain(handle, reply)
         if answer == b"damaged":
             raise DamagedRecord(handle, "the check of its head fails")
         if answer == b"gone":
             return Gone()
         record, _ = unseal(handle, blob[0])
-        return Committed(record) if answer == b"taken" else Leased(record)
+        if answer == b"held":
+            return Leased(record)
+        if answer == b"kept":  # an earlier attempt took it, and may not have waited for the replicas
+            await space.confirm(shard)
+        return Committed(record)
 
     async def end(self, handles: Sequence[str], reason: EndReason, now: float) -> tuple[Change, ...]:
         return await self._users.end(handles, reason, now)
@@ -154,7 +179,7 @@ class ValkeyStore:
             return await self._users.end(mine, reason, now, user_id=user_id, idle_since=idle_since)
         at_once = idle_since is None and reason == "revoked"
         if at_once:
-            await self._begin_anew(keep)
+            await self._space.begin_anew(keep)
         told: tuple[Change, ...] = ()
         try:
             async for handles in self._deadlines.walk():
@@ -185,41 +210,49 @@ class ValkeyStore:
                     found.append(Summary.of(record))
         return found
 
+    async def load_many(self, handles: Sequence[str]) -> dict[str, Record]:
+        return await self._space.records(handles)
+
+    async def walk(self) -> AsyncIterator[list[Record]]:
+        async for handles in self._deadlines.walk():
+            for at in range(0, len(handles), _PAGE):
+                records = await self._space.records(handles[at : at + _PAGE])
+                if records:
+                    yield list(records.values())
+
     async def purge_expired(self, now: float, limit: int) -> tuple[Change, ...]:
         await self._space.look_at_policy()
-        told = await self._deadlines.purge(now, limit)
-        await self._users.forget_ended(told)
-        return told
+        await self._history.trim(now)  # first, so that no failure of it takes away what is told below
+        return await self._bury(now, limit)
 
     async def changes(self, since: int, limit: int) -> tuple[int, list[Change]]:
-        space = self._space
-        positions = [since >> 64 * shard.number & MASK for shard in space.shards]
-        requests = [
-            read(shard.slot, "XRANGE", shard.log, after(position), "+", "COUNT", max(limit, 1))
-            for shard, position in zip(space.shards, positions, strict=True)
-        ]
-        replies = await space.ask(*requests)
-        entries = sorted(
-            (position_of(name), shard.number, fields[1])
-            for shard, reply in zip(space.shards, replies, strict=True)
-            for name, fields in plain(shard.log, reply)
-        )[:limit]
-        for position, number, _ in entries:
-            positions[number] = position
-        return sum(position << 64 * number for number, position in enumerate(positions)), [
-            unpack_fact(fact) for _, _, fact in entries
-        ]
+        return await self._history.changes(since, limit)
+
+    async def position(self) -> int:
+        return await self._history.position()
+
+    async def bookmark(
+        self, reader: str, holder: str, now: float, *, hold: float, position: int | None = None
+    ) -> int | None:
+        return await self._history.bookmark(reader, holder, now, hold, position)
+
+    def feed(self, waiting: Waiting) -> Feed:
+        feed = LookingFeed(waiting, self._count) if self._feed is None else self._feed(waiting)
+        self._feeds.add(feed)
+        return feed
 
     async def stats(self) -> Stats:
         return Stats(sessions=await self._count(), bytes=None, durability=self.durability)
 
     async def close(self) -> None:
         self._space.close()
+        for feed in list(self._feeds):
+            await feed.close()
 
     # --- Parts --------------------------------------------------------------------------------------------------------
 
     async def _replace(
-        self, base: Record, wanted: Record, now: float, fence: int, facts: tuple[Change, ...], cap: Cap
+        self, base: Record, wanted: Record, now: float, fence: int, facts: tuple[Change, ...], hint: bytes, cap: Cap
     ) -> Joined | None:
         """Ask for the compare-and-set, and make the session its user's where that changes. None: the user is at the
         cap, and the rule is to refuse."""
@@ -234,12 +267,24 @@ class ValkeyStore:
         moment, of_base, head = space.clock(now), (base.version, base.generation, fence), _head(wanted)
 
         def request(blob: bytes, patch: Sequence[Any]) -> Request:
-            values = (moment, *of_base, blob, *head, ROOM, second, HISTORY, len(patch), *patch)
+            values = (
+                moment,
+                *of_base,
+                blob,
+                *head,
+                ROOM,
+                second,
+                HISTORY,
+                space.news + handle,
+                hint,
+                len(patch),
+                *patch,
+            )
             return space.script("commit", shard.slot, keys, *values, *map(pack_fact, facts))
 
         joined: Joined | None
         if wanted.user_id is None or (wanted.user_id, wanted.authenticated_at) == (base.user_id, base.authenticated_at):
-            patch = self._patch(base, blob)
+            patch = self._large.patch(base, blob)
             replies = await space.write(request(b"" if patch else blob, patch))
             if replies[0] == 0:  # another version of Sojourn wrote the same in another way
                 replies = await space.write(request(blob, ()))
@@ -248,7 +293,7 @@ class ValkeyStore:
             held_to = cap if wanted.user_id != base.user_id else NO_CAP
             joined = await self._users.join(wanted, request(blob, ()), now, held_to)
         if joined is not None and joined.reply == 1:
-            self._remember(handle, blob)
+            self._large.keep(handle, blob)
         return joined
 
     async def _refusal(self, base: Record, wanted: Record, fence: int, joined: Joined) -> Outcome:
@@ -273,56 +318,27 @@ class ValkeyStore:
         if plain(handle, blob) is None:
             return None
         record, of = unseal(handle, blob)
-        self._remember(handle, blob)
+        self._large.keep(handle, blob)
         return record if of == number else None
-
-    def _remember(self, handle: str, blob: bytes) -> None:
-        """Keep the blob of a large record, for the next commit to say what differs from it."""
-        if len(blob) >= LARGE:
-            self._large.pop(handle, None)
-            self._large[handle] = blob
-            if len(self._large) > _LARGE_KEPT:
-                self._large.pop(next(iter(self._large)), None)
-
-    def _patch(self, base: Record, blob: bytes) -> list[Any]:
-        """What to write over a large record so that it becomes another; empty: write it whole."""
-        before = self._large.get(base.handle) if len(blob) >= LARGE else None
-        if before is None or version_of(before) != base.version:
-            return []
-        pieces = differences(before, blob)
-        if pieces is None:
-            return []
-        return [before[1:5], 0, blob[:HEAD], *(part for piece in pieces for part in piece)]
 
     def _creation(self, shard: Shard, record: Record, fact: Change, now: float) -> Request:
         """The request that adds a record."""
         space, second = self._space, second_of(record.expires_at, now)
         keys = (shard.record(record.handle), shard.epoch, shard.log, shard.count, shard.due, shard.bucket(second))
-        values = (space.clock(now), seal(record), *_head(record), ROOM, second, space.name, HISTORY, pack_fact(fact))
-        return space.script("create", shard.slot, keys, *values)
-
-    async def _begin_anew(self, keep: str | None) -> None:
-        """Make all sessions dead but one."""
-        space = self._space
-        kept = None if keep is None else space.shard_of(keep)
-        requests = [
-            space.script(
-                "end_all",
-                shard.slot,
-                (shard.epoch, shard.record(keep)) if shard is kept and keep is not None else (shard.epoch,),
-                space.name,
-                nature="once",
-            )
-            for shard in space.shards
-        ]
-        for shard, reply in zip(space.shards, await space.ask(*requests), strict=True):
-            plain(shard.epoch, reply)
-            await space.confirm(shard)
+        said = (space.news + record.handle, pack_hint(record.user_id, None, None, True))
+        values = (space.clock(now), seal(record), *_head(record), ROOM, second, space.name, HISTORY, *said)
+        return space.script("create", shard.slot, keys, *values, pack_fact(fact))
 
     async def _count(self) -> int:
         space = self._space
         requests = [read(shard.slot, "GET", shard.count) for shard in space.shards]
         return sum(max(int(plain("", reply) or 0), 0) for reply in await space.ask(*requests))
+
+    async def _bury(self, now: float, limit: int) -> tuple[Change, ...]:
+        """End up to so many of the dead."""
+        told = await self._deadlines.purge(now, limit)
+        await self._users.forget_ended(told)
+        return told
 
     async def _make_room(self, total: int, handle: str, now: float) -> tuple[Change, ...]:
         """End what must leave, now that there is one more session: the dead first, then those whose deadlines come
@@ -330,7 +346,7 @@ class ValkeyStore:
         excess = await self._count() - total
         if excess <= 0:
             return ()
-        told = await self.purge_expired(now, excess)
+        told = await self._bury(now, excess)
         excess = min(excess - len(told), _MOST_EVICTED)
         if excess > 0:
             told += await self._users.end(await self._deadlines.least_used(excess, now, handle), "evicted", now)
@@ -361,15 +377,23 @@ def open_url(url: SplitResult, options: dict[str, str], config: SessionConfig, w
         topology = Cluster(place.addresses, servers)
     else:
         topology = One(place.addresses[0])
+    found = Servers(topology, servers, SCRIPTS, _sleep(world))
     space = Space(
-        Servers(topology, servers, SCRIPTS, _sleep(world)),
+        found,
         prefix=place.prefix,
         shards=place.shards,
         deadline=place.deadline,
         replicas=place.replicas,
         own_clock=place.own_clock,
+        database=place.login.database,
     )
-    return ValkeyStore(space, world=world, durability=place.durability)
+    manner, ready = manner_of(place.kind, place.login, space.shards[0].epoch), readiness(world)
+    return ValkeyStore(
+        space,
+        world=world,
+        durability=place.durability,
+        feed=lambda waiting: ValkeyFeed(found, waiting, ready, manner, space.news, place.deadline),
+    )
 
 
 def _sleep(world: World) -> Callable[[float], Awaitable[None]]:

@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import struct
 from math import floor
-from typing import Final
+from typing import Any, Final
 from zlib import crc32
 
 import msgspec
@@ -37,7 +37,7 @@ from msgspec import Struct
 from ..errors import DamagedRecord
 from ..record import VERSION_BYTES, VERSIONS_KEPT, Previous, Record
 
-__all__ = ["HEAD", "LARGE", "differences", "head_of", "seal", "unseal", "version_of"]
+__all__ = ["HEAD", "LARGE", "Large", "differences", "head_of", "seal", "unseal", "version_of"]
 
 HEAD: Final = 61
 """Bytes of the head before the user."""
@@ -53,6 +53,7 @@ _CHECKED_FROM: Final = 33
 LARGE: Final = 8192
 """Bytes of fields from which on a record is large."""
 _OLDER: Final = (VERSIONS_KEPT - 1) * VERSION_BYTES
+_KEPT: Final = 64  # blobs of large records
 _SLICE: Final = 1024  # bytes that are compared at once
 _FINEST: Final = 1 << 22  # of a second: what a double holds of today's times
 
@@ -178,6 +179,31 @@ def differences(before: bytes, after: bytes) -> list[tuple[int, bytes]] | None:
         if (piece := after[at : at + _SLICE]) != before[at : at + _SLICE]
     ]
     return found if 2 * len(found) * _SLICE < len(after) else None
+
+
+class Large:
+    """The blobs of large records that were met lately, for commits to say what differs from them."""
+
+    def __init__(self) -> None:
+        self.blobs: dict[str, bytes] = {}
+
+    def keep(self, handle: str, blob: bytes) -> None:
+        """A record was met."""
+        if len(blob) >= LARGE:
+            self.blobs.pop(handle, None)
+            self.blobs[handle] = blob
+            if len(self.blobs) > _KEPT:
+                self.blobs.pop(next(iter(self.blobs)), None)
+
+    def patch(self, base: Record, blob: bytes) -> list[Any]:
+        """What to write over a large record so that it becomes another; empty: write it whole."""
+        before = self.blobs.get(base.handle) if len(blob) >= LARGE else None
+        if before is None or version_of(before) != base.version:
+            return []
+        pieces = differences(before, blob)
+        if pieces is None:
+            return []
+        return [before[1:5], 0, blob[:HEAD], *(part for piece in pieces for part in piece)]
 
 
 def _prefix(record: Record, user: bytes) -> bytes:

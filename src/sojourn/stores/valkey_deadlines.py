@@ -18,8 +18,8 @@ from typing import Final
 
 from ..facts import ended
 from ..record import Change, EndReason
+from ..store import HISTORY
 from .valkey_blob import HEAD
-from .valkey_facts import HISTORY
 from .valkey_servers import Request
 from .valkey_space import Shard, Space, plain, read
 
@@ -31,6 +31,7 @@ ROOM: Final = 86_400
 _FARTHEST: Final = 86_400  # seconds until a session is looked at again, at most
 _STEP: Final = 500  # sessions in one request
 _BUCKETS: Final = 100  # buckets in one request
+_ROUNDS: Final = 10  # in which a walk goes after what moves on before it
 _head = struct.Struct(">dd24xdd")
 
 
@@ -64,7 +65,8 @@ class Deadlines:
             for at in range(0, len(members), _STEP):
                 step = list(dict.fromkeys(members[at : at + _STEP]))
                 keys = (shard.epoch, shard.log, shard.count, *map(shard.record, step))
-                request = space.script("finish", shard.slot, keys, space.clock(now), reason, HISTORY, *matching, since)
+                values = (space.clock(now), reason, HISTORY, *matching, since, space.news)
+                request = space.script("finish", shard.slot, keys, *values)
                 (answers,) = await space.write(request)
                 for handle, answer in zip(step, plain(step[0], answers), strict=True):
                     if isinstance(answer, list):
@@ -95,10 +97,17 @@ class Deadlines:
 
     async def walk(self, shards: Sequence[Shard] = ()) -> AsyncIterator[list[str]]:
         """The handles of all sessions (of these shards, or of all), a part at a time: also of some that have ended."""
-        buckets = await self._buckets(shards or self._space.shards)
-        for at in range(0, len(buckets), _BUCKETS):
-            for handles in await self._entries(buckets[at : at + _BUCKETS]):
+        left = await self._buckets(shards or self._space.shards)
+        known: set[tuple[Shard, int]] = set()
+        rounds = 0
+        while left and rounds < _ROUNDS:
+            step, left = left[:_BUCKETS], left[_BUCKETS:]
+            for handles in await self._entries(step):
                 yield handles
+            # Who was moved on meanwhile lies in a later bucket, which may be a new one.
+            known.update(step)
+            left = await self._come_meanwhile(step, left, known) + left
+            rounds += len(left) < _BUCKETS
 
     async def least_used(self, count: int, now: float, but: str) -> list[str]:
         """The handles of so many live sessions whose deadlines come first."""
@@ -129,6 +138,24 @@ class Deadlines:
         return [
             (shard, int(second)) for shard, reply in zip(shards, replies, strict=True) for second in plain("", reply)
         ]
+
+    async def _come_meanwhile(
+        self, step: Sequence[tuple[Shard, int]], left: Sequence[tuple[Shard, int]], known: set[tuple[Shard, int]]
+    ) -> list[tuple[Shard, int]]:
+        """The buckets that there are now after the first of a step and before those that are left, and that are not
+        known: those that were read. What is no longer needed of these is dropped."""
+        first, end = dict(reversed(step)), dict(reversed(left))
+        ranges = [(f"({second}", f"({end[shard]}" if shard in end else "+inf") for shard, second in first.items()]
+        requests = [
+            read(shard.slot, "ZRANGE", shard.due, *limits, "BYSCORE")
+            for shard, limits in zip(first, ranges, strict=True)
+        ]
+        known.intersection_update([bucket for bucket in known if bucket[1] >= first.get(bucket[0], inf)])
+        replies = await self._space.ask(*requests)
+        there = [
+            (shard, int(second)) for shard, reply in zip(first, replies, strict=True) for second in plain("", reply)
+        ]
+        return [bucket for bucket in there if bucket not in known]
 
     async def _entries(self, buckets: Sequence[tuple[Shard, int]], limit: int = 0) -> list[list[str]]:
         """The handles in each of these buckets; the first so many of them, unless the limit is 0."""

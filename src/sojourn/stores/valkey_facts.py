@@ -10,16 +10,27 @@ from __future__ import annotations
 from typing import Any, Final
 
 import msgspec
+from msgspec import Struct
 
 from ..record import Change
 
-__all__ = ["HISTORY", "MASK", "after", "pack_fact", "position_of", "unpack_fact"]
+__all__ = ["MASK", "name_of", "pack_fact", "position_of", "unpack_fact"]
 
-HISTORY: Final = 10_000
-"""Facts kept in each log, about."""
+
+class _Fact(Struct, array_like=True, frozen=True, gc=False):
+    """An entry. (A script writes false for none, and nothing after the reason.)"""
+
+    id: str | bool | None
+    kind: Any
+    at: float
+    handle: str
+    user_id: str | bool | None
+    reason: str | None
+    fields: tuple[str, ...] | None = None
+
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(tuple[str | bool | None, Any, float, str, str | bool | None, str | None]).decode
+_decode = msgspec.msgpack.Decoder(_Fact).decode
 MASK: Final = (1 << 64) - 1
 _SEQUENCE: Final = 12  # bits of a position for the facts of one microsecond; a script makes 500 at most
 
@@ -27,15 +38,22 @@ _SEQUENCE: Final = 12  # bits of a position for the facts of one microsecond; a 
 def pack_fact(change: Change) -> bytes:
     """A fact as an entry of the log. Most are named by their session and kind: they need no other name."""
     name = None if change.id == f"{change.handle}:{change.kind}" else change.id
-    return _encode((name, change.kind, change.at, change.handle, change.user_id, change.reason))
+    fields = () if change.fields is None else (change.fields,)
+    return _encode((name, change.kind, change.at, change.handle, change.user_id, change.reason, *fields))
 
 
-def unpack_fact(fact: bytes) -> Change:
-    """The fact in an entry. (A script writes false for none.)"""
-    name, kind, at, handle, user_id, reason = _decode(fact)
-    named = name if isinstance(name, str) else f"{handle}:{kind}"
-    owner = user_id if isinstance(user_id, str) else None
-    return Change(id=named, kind=kind, at=at, handle=handle, user_id=owner, reason=reason)
+def unpack_fact(entry: bytes) -> Change:
+    """The fact in an entry."""
+    fact = _decode(entry)
+    return Change(
+        id=fact.id if isinstance(fact.id, str) else f"{fact.handle}:{fact.kind}",
+        kind=fact.kind,
+        at=fact.at,
+        handle=fact.handle,
+        user_id=fact.user_id if isinstance(fact.user_id, str) else None,
+        reason=fact.reason,
+        fields=fact.fields,
+    )
 
 
 def position_of(name: bytes) -> int:
@@ -44,6 +62,6 @@ def position_of(name: bytes) -> int:
     return int(microseconds) << _SEQUENCE | int(number)
 
 
-def after(position: int) -> str:
-    """The range that begins after a position; all of it after 0."""
-    return f"({position >> _SEQUENCE}-{position & (1 << _SEQUENCE) - 1}" if position else "-"
+def name_of(position: int) -> str:
+    """A position as the name of the entry there; that of the first there can be for 0."""
+    return f"{position >> _SEQUENCE}-{position & (1 << _SEQUENCE) - 1}" if position else "-"

@@ -33,6 +33,7 @@ __all__ = [
     "NoReply",
     "NotSent",
     "ProtocolError",
+    "Push",
     "Reply",
     "ReplyError",
     "TooLate",
@@ -50,6 +51,8 @@ Reply: TypeAlias = Any
 
 ReplyError = hiredis.ReplyError
 ProtocolError = hiredis.ProtocolError
+Push = hiredis.PushNotification
+"""A list that came without being asked for, in RESP3."""
 
 
 class NotSent(Exception):

@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from binascii import crc_hqx
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from os import urandom
 from typing import Any, Final, Literal, Protocol, TypeAlias
 
 from msgspec import Struct
@@ -79,6 +80,9 @@ class Topology(Protocol):
     def moved(self, slot: int, address: Address) -> None:
         """A server says where the slot is now."""
 
+    def left(self, address: Address) -> bool:
+        """Whether it is known that the store is elsewhere by now."""
+
     def close(self) -> None:
         """Close the connections that it made to find out."""
 
@@ -102,6 +106,9 @@ class One:
         raise StoreUnavailable(
             f"{self._address} is a node of a cluster: open the store with valkey+cluster://{self._address}"
         )
+
+    def left(self, address: Address) -> bool:
+        return False
 
     def close(self) -> None:
         """There are none."""
@@ -129,6 +136,9 @@ class Sentinels:
 
     def moved(self, slot: int, address: Address) -> None:
         """Sentinels watch no clusters."""
+
+    def left(self, address: Address) -> bool:
+        return self._primary not in (None, address)
 
     def close(self) -> None:
         self._links.close()
@@ -178,6 +188,9 @@ class Cluster:
         self._owners[slot] = address
         if address not in self._known:
             self._known.append(address)
+
+    def left(self, address: Address) -> bool:
+        return False
 
     def close(self) -> None:
         """They are those to the nodes, and closed with them."""
@@ -278,6 +291,19 @@ class Servers:
                 pause = 0.0 if problem in _AT_ONCE else min(2 * pause or _FIRST_PAUSE, _LONGEST_PAUSE)
                 await self._wait(pause, until, problem, replies, rest)
         return replies
+
+    async def any(self, until: float) -> Address:
+        """Some server that has a part of the store. Raises `NotSent`."""
+        slot = int.from_bytes(urandom(2), "big") % SLOTS
+        return self._topology.known(slot) or await self._topology.find(slot, until)
+
+    def doubt(self, address: Address) -> None:
+        """A server that was named by `any` can't be reached, or is not what it was."""
+        self._topology.doubt(address)
+
+    def left(self, address: Address) -> bool:
+        """Whether it is known that the store is elsewhere by now."""
+        return self._topology.left(address)
 
     async def _wait(self, pause: float, until: float, problem: str, replies: Replies, rest: Sequence[Request]) -> None:
         """Wait before the next attempt; raise what there is to say if no time is left for one."""

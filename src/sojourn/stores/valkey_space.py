@@ -8,7 +8,11 @@ A *shard* is a hash tag. All that belongs to a session lies in its shard, so tha
     PREFIX{TAG}:count        how many records there are
     PREFIX{TAG}:due          the seconds that have a bucket (valkey_deadlines.py)
     PREFIX{TAG}:due:SECOND   a bucket: handles whose deadline is to be looked at then
+    PREFIX{TAG}:line:HANDLE  who holds its lease by name, and who waits for it, for as long as that may be
     PREFIX{TAG}:user:USER    the sessions of a user (valkey_users.py); a user's shard is not that of the sessions
+    PREFIX{TAG}:reader:NAME  up to where a reader has read the facts, and who holds it (valkey_history.py)
+    PREFIX:news:HANDLE       no key, but the channel of a session (valkey_hints.py): PREFIX{DATABASE}:news:HANDLE for
+                             another database than 0
 
 On a server of its own there is one shard, and in a cluster there are many, spread evenly over the slots.
 
@@ -31,6 +35,7 @@ from ..errors import DamagedRecord, OutcomeUnknown, StoreUnavailable
 from ..record import Record
 from .statements import read_scripts
 from .valkey_blob import unseal
+from .valkey_hints import news_of
 from .valkey_link import Reply, ReplyError
 from .valkey_servers import SLOTS, Nature, Replies, Request, Servers, slot_of
 
@@ -58,6 +63,10 @@ class Shard(Struct, frozen=True):
         """The key of a record."""
         return self.root + handle
 
+    def line(self, handle: str) -> str:
+        """The key of the line for the lease of a session."""
+        return f"{self.root}line:{handle}"
+
     def bucket(self, second: int) -> str:
         """The key of a bucket of deadlines."""
         return f"{self.due}:{second}"
@@ -75,6 +84,7 @@ class Space:
         deadline: float = 1.0,
         replicas: int = 0,
         own_clock: bool = True,
+        database: int = 0,
     ) -> None:
         self._servers = servers
         self._prefix = prefix
@@ -86,6 +96,8 @@ class Space:
         self.shards = tuple(_shard(prefix, number, tag) for number, tag in enumerate(_tags(prefix, shards)))
         self.name = urandom(8)
         """Of the life that begins if this store is the first to write."""
+        self.news = news_of(prefix, database)
+        """What the names of its channels begin with."""
 
     # --- Where --------------------------------------------------------------------------------------------------------
 
@@ -105,9 +117,12 @@ class Space:
 
     def user_key(self, user_id: str) -> tuple[str, int]:
         """The key of a user's sessions, and its slot."""
-        name = user_id.encode()
-        shard = self.shards[crc32(name) % len(self.shards)]
-        return f"{shard.root}user:{user_id}", shard.slot
+        return self.named_key("user", user_id)
+
+    def named_key(self, kind: str, name: str) -> tuple[str, int]:
+        """The key of what is found by a name, and its slot."""
+        shard = self.shards[crc32(name.encode()) % len(self.shards)]
+        return f"{shard.root}{kind}:{name}", shard.slot
 
     # --- Asking -------------------------------------------------------------------------------------------------------
 
@@ -155,19 +170,35 @@ class Space:
         """The records of those of these sessions that there are, and that nothing ended at once with all others. One
         that fails its check is left out, so that it does not hide the others, and logged."""
         found: dict[str, Record] = {}
-        for shard, members in self.by_shard(handles):
-            for at in range(0, len(members), _STEP):
-                step = members[at : at + _STEP]
-                requests = [read(shard.slot, "GET", shard.record(handle)) for handle in step]
-                epoch, *blobs = await self.ask(read(shard.slot, "GET", shard.epoch), *requests)
-                now = await self.epoch(shard, plain(shard.root, epoch))
-                for handle, blob in zip(step, blobs, strict=True):
+        for at in range(0, len(handles), _STEP):
+            step = self.by_shard(handles[at : at + _STEP])
+            requests = [
+                read(shard.slot, "GET", key)
+                for shard, members in step
+                for key in (shard.epoch, *map(shard.record, members))
+            ]
+            replies = iter(await self.ask(*requests))
+            for shard, members in step:
+                now = await self.epoch(shard, plain(shard.root, next(replies)))
+                for handle, blob in zip(members, replies, strict=False):  # those of the next shard come after
                     try:
                         if plain(handle, blob) is not None and (whole := unseal(handle, blob))[1] == now:
                             found[handle] = whole[0]
                     except DamagedRecord as error:
                         log.error("%s", error)  # noqa: TRY400 - the traceback would say nothing more
         return found
+
+    async def begin_anew(self, keep: str | None) -> None:
+        """Make all sessions dead but one."""
+        kept = None if keep is None else self.shard_of(keep)
+        requests = []
+        for shard in self.shards:
+            spared = () if shard is not kept or keep is None else (shard.record(keep),)
+            keys = (shard.epoch, *spared)
+            requests.append(self.script("end_all", shard.slot, keys, self.name, self.news, nature="once"))
+        for shard, reply in zip(self.shards, await self.ask(*requests), strict=True):
+            plain(shard.epoch, reply)
+            await self.confirm(shard)
 
     async def look_at_policy(self) -> None:
         """Warn, once, if the server is set to evict what it holds when it is full: sessions would vanish."""

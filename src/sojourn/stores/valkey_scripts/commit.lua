@@ -2,7 +2,7 @@
 -- by another.
 -- KEYS: record, epoch, log, and, where the deadline comes nearer: due, bucket
 -- ARGV: now, base version, base generation, fence held, blob, accessed, leased, fence, idle_for, ends, room, second,
---       history, size of a patch, patch ..., fact ...
+--       history, channel, hint, size of a patch, patch ..., fact ...
 -- A patch is written over the record, if the check of that is the patch's first value: places and bytes, the record's
 -- head among them. Without one, the record becomes the blob.
 -- Answers 1; 0 if the patch does not fit; or, if it may not pass, the record as it is, for the caller to say why, the epoch, and the time.
@@ -27,12 +27,12 @@ after.accessed = math.max(after.accessed, head.accessed)
 if said.fence < head.fence then
   after.leased, after.fence = head.leased, head.fence -- the commit was made before the lease was taken
 end
-local patch = tonumber(ARGV[14])
+local patch = tonumber(ARGV[16])
 if patch > 0 then
-  if redis.call('GETRANGE', KEYS[1], 1, 4) ~= ARGV[15] then
+  if redis.call('GETRANGE', KEYS[1], 1, 4) ~= ARGV[17] then
     return 0
   end
-  for at = 16, 14 + patch, 2 do
+  for at = 18, 16 + patch, 2 do
     redis.call('SETRANGE', KEYS[1], ARGV[at], ARGV[at + 1])
   end
   write_head(KEYS[1], after.accessed, after.leased, after.fence, after.epoch)
@@ -44,7 +44,8 @@ if KEYS[4] then
   redis.call('RPUSH', KEYS[5], string.match(KEYS[1], '[^:]*$'))
   redis.call('ZADD', KEYS[4], ARGV[12], ARGV[12])
 end
-for at = 15 + patch, #ARGV do
+for at = 17 + patch, #ARGV do
   note(KEYS[3], ARGV[13], ARGV[at])
 end
+tell(ARGV[14], ARGV[15])
 return 1

@@ -1,4 +1,4 @@
--- What every script begins with: the head of a record (see valkey_blob.py), the time, and facts.
+-- What every script begins with: the head of a record (see valkey_blob.py), the time, facts, and hints.
 -- A script touches the keys that it is given, and no others; they lie in one slot.
 
 local MUTABLE = '>ddI4I4I4'
@@ -85,6 +85,12 @@ local function put(key, blob, said, head, room, now)
   if head.epoch ~= 0 or head.accessed ~= said.accessed or head.leased ~= said.leased or head.fence ~= said.fence then
     write_head(key, head.accessed, head.leased, head.fence, head.epoch)
   end
+end
+
+-- Tell who watches. What was written stands, whatever comes of that: a user whom the server's access rules allow no
+-- channels writes all the same.
+local function tell(channel, hint)
+  redis.pcall('PUBLISH', channel, hint)
 end
 
 -- Entries are named by the microsecond, so that those of several shards can be brought into one order; where the

@@ -1,6 +1,7 @@
 -- Add a record, its entry among the deadlines, and its fact.
 -- KEYS: record, epoch, log, count, due, bucket
--- ARGV: now, blob, accessed, leased, fence, idle_for, ends, room, second, name of this life, history, fact ...
+-- ARGV: now, blob, accessed, leased, fence, idle_for, ends, room, second, name of this life, history,
+--       channel, hint, fact ...
 -- Answers 1, or, if the record is there already, the record; and the epoch.
 if redis.call('EXISTS', KEYS[1]) == 1 then
   return {redis.call('GET', KEYS[1]), redis.call('GET', KEYS[2])}
@@ -17,7 +18,8 @@ put(KEYS[1], ARGV[2], said, said, tonumber(ARGV[8]), clock(ARGV[1]))
 redis.call('INCR', KEYS[4])
 redis.call('RPUSH', KEYS[6], string.match(KEYS[1], '[^:]*$'))
 redis.call('ZADD', KEYS[5], ARGV[9], ARGV[9])
-for at = 12, #ARGV do
+for at = 14, #ARGV do
   note(KEYS[3], ARGV[11], ARGV[at])
 end
+tell(ARGV[12], ARGV[13])
 return {1, redis.call('GET', KEYS[2])}

@@ -2,7 +2,7 @@
 -- End sessions: delete their records and make their facts.
 -- KEYS: epoch, log, count, then a record each
 -- ARGV: now, reason, history, only the dead ('1' or ''), only of this user, whether there is such a user ('1' or ''),
---       only those without activity since ('' for all)
+--       only those without activity since ('' for all), channel of all news, to which the handle is added
 -- Answers, for each record, false if there is none; its user (false for none) and the reason if it ended; and else
 -- its deadline.
 local now = clock(ARGV[1])
@@ -45,6 +45,7 @@ for at = 4, #KEYS do
       redis.call('DEL', key)
       redis.call('DECR', KEYS[3])
       note(KEYS[2], ARGV[3], cmsgpack.pack({false, 'ended', now, handle, user, reason}))
+      tell(ARGV[8] .. handle, cmsgpack.pack({user, false, false, true}))
       answers[#answers + 1] = {user, reason, string.format('%.17g', now)}
     else
       answers[#answers + 1] = head ~= nil and string.format('%.17g', deadline_of(head)) or 'inf'

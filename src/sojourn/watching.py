@@ -1,0 +1,533 @@
+"""Watching: one feed and one reader of the history for all who watch in this process.
+
+    Hub        follows the feed, reads the history, and tells the watches; works while there are any
+    Watch      what one watcher is told: a bounded buffer, and where it is in the history
+    Turn       wakes who waits for the lease of a session
+
+The history is what counts, and the feed says when to read it. So a feed that breaks costs time, and no fact: the hub
+opens another one, reads on where it was, and looks whether the sessions that somebody watches are as they were. That
+fields changed is told by the feed alone; what one commit after another changed while nobody asked becomes one change.
+
+A watch begins behind: it reads the history by itself until it is where the hub is, and then the hub feeds it. One that
+does not keep up falls behind again. So what waits for a slow watcher is bounded, and no fact is lost to it either, as
+long as the store keeps it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+import weakref
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from itertools import chain
+from typing import Final, Literal, TypeAlias, TypeVar
+
+from . import facts
+from .errors import HistoryTrimmed, StoreError, StoreUnavailable
+from .policy import is_over
+from .record import Change, replace
+from .store import Feed, Hint, Store
+from .waiting import Background, Signal, Waiting
+
+__all__ = ["ALL", "Hub", "Topic", "Turn", "Watch"]
+
+log = logging.getLogger("sojourn")
+
+T = TypeVar("T")
+
+_TICK: Final = 1.0  # seconds between two looks into the history, and for the dead, when the feed says nothing
+_PATIENCE: Final = 1.0  # seconds for which the beginning of a watch waits for the feed
+_LINGER: Final = 5.0  # seconds for which the feed is kept when nobody watches any more
+_FIRST_PAUSE: Final = 0.02  # seconds before another feed is opened,
+_LONGEST_PAUSE: Final = 1.0  # and at most
+_PAGE: Final = 500  # facts read at a time
+_MOST: Final = 1000  # changes that wait for a watcher
+_ENDED_KEPT: Final = 1000  # sessions of which nothing is told any more
+
+Topic: TypeAlias = tuple[Literal["session", "user", "all"], str]
+"""What is watched: a session by its handle, a user's sessions, or all."""
+
+ALL: Final[Topic] = ("all", "")
+
+_hubs: weakref.WeakSet[Hub] = weakref.WeakSet()
+_inherited: list[Feed] = []  # in a forked child: feeds of the parent, which are not the child's to close
+
+
+class Watch:
+    """What one watcher is told. Made by `Hub.watch`."""
+
+    def __init__(self, hub: Hub, topic: Topic, since: int) -> None:
+        self._hub = hub
+        self.topic = topic
+        self._position = since  # where it is in the history, while it is behind
+        self._behind = True
+        self._pending: dict[str, Change] = {}
+        self._said: dict[str, Change] = {}  # what is said while it is behind, and comes after what it has yet to read
+        self._signal: Signal | None = None
+        self._ended = False
+        self.live = False
+        """Whether the feed has told of all that it watches, without a break."""
+
+    async def next(self, timeout: float | None = None) -> Change | None:
+        """The next change, as soon as there is one; None if there was none for so many seconds, or if the session that
+        is watched has ended. Raises `StoreUnavailable` once the store was closed."""
+        until = None if timeout is None else time.monotonic() + timeout
+        while True:
+            self._hub.check_open()
+            with self._hub.lock:
+                if self._pending:
+                    return self._pending.pop(next(iter(self._pending)))
+                if self._ended:
+                    return None
+                self._signal = signal = self._hub.waiting.signal()
+                behind = self._behind
+            if behind and await self._catch_up():
+                continue
+            left = _TICK if until is None else min(until - time.monotonic(), _TICK)
+            if left <= 0:
+                return None
+            await signal.wait(left)
+            self._hub.go_on()
+
+    @property
+    def over(self) -> bool:
+        """Whether there will be no other change, as the session that is watched has ended."""
+        return self._ended and not self._pending
+
+    async def close(self) -> None:
+        """Tell it nothing any more."""
+        await self._hub.leave(self.topic, self)
+
+    # --- What the hub says, under its lock ---------------------------------------------------------------------------
+
+    def tell(self, before: int, told: Iterable[Change]) -> None:
+        """Facts that come after this position of the history."""
+        if not self._behind:
+            mine = [change for change in told if self._wants(change)]
+            if len(self._pending) + len(mine) > _MOST:
+                self._behind, self._position = True, before
+            else:
+                self._take(mine)
+        self.wake()
+
+    def say(self, change: Change) -> None:
+        """Fields changed, or something was missed. Together with what waits of the same kind it is one change."""
+        if self._ended:
+            return
+        waiting = self._said if self._behind else self._pending
+        key = f"{change.kind}:{change.handle}:{change.reason}"
+        before = waiting.get(key)
+        if before is not None:
+            waiting[key] = _together(before, change)
+        elif len(waiting) < _MOST:
+            waiting[key] = change
+        else:
+            waiting["missed::changes"] = facts.missed("changes", change.at)
+        self.wake()
+
+    def wake(self) -> None:
+        """There may be something to do."""
+        if self._signal is not None:
+            self._signal.set()
+            self._signal = None
+
+    # --- Parts -------------------------------------------------------------------------------------------------------
+
+    def _wants(self, change: Change) -> bool:
+        kind, name = self.topic
+        return kind == "all" or name == (change.handle if kind == "session" else change.user_id)
+
+    def _take(self, told: Iterable[Change]) -> None:
+        for change in told:
+            if not self._ended:
+                self._pending[change.id] = change
+                self._ended = change.kind == "ended" and self.topic[0] == "session"
+
+    async def _catch_up(self) -> bool:
+        """Read a page of the history. Returns whether there was something."""
+        hub = self._hub
+        try:
+            position, told = await hub.store.changes(self._position, _PAGE)
+        except HistoryTrimmed as gap:
+            with hub.lock:
+                missed = facts.missed("history", hub.clock())
+                self._pending[missed.id] = missed
+                self._position = gap.position
+            return True
+        except StoreError as error:
+            hub.check_open()
+            log.info("a watcher could not read the history and will try again: %s", error)
+            return False
+        with hub.lock:
+            self._take(change for change in told if self._wants(change))
+            self._position = position
+            if position == hub.position:
+                self._behind = False
+                for change in self._said.values():
+                    if not hub.has_ended(change.handle):
+                        self.say(change)
+                self._said = {}
+        return bool(told or self._pending)
+
+
+class Turn:
+    """Wakes who waits for the lease of a session. Made by `Hub.turn`."""
+
+    def __init__(self, hub: Hub, handle: str) -> None:
+        self._hub = hub
+        self._topic: Topic = ("session", handle)
+        self._signal: Signal | None = None
+
+    def arm(self) -> None:
+        """From here on, whatever is said of the session ends the next `wait`."""
+        self._signal = self._hub.waiting.signal()
+
+    async def wait(self, timeout: float) -> None:
+        """Until something is said of the session; at most so many seconds."""
+        if self._signal is not None:
+            await self._signal.wait(timeout)
+
+    def wake(self) -> None:
+        """Something was said of the session."""
+        if self._signal is not None:
+            self._signal.set()
+
+    async def close(self) -> None:
+        """Nobody waits any more."""
+        await self._hub.leave(self._topic, self)
+
+
+class Hub:
+    """Follows the feed for all who watch with one manager. `sweep` removes the dead: that a session ran out becomes a
+    fact when somebody looks, and who watches wants to know."""
+
+    def __init__(
+        self, store: Store, waiting: Waiting, clock: Callable[[], float], sweep: Callable[[], Awaitable[object]]
+    ) -> None:
+        self.store = store
+        self.waiting = waiting
+        self.clock = clock
+        self._sweep = sweep
+        self._closed = False
+        self._begin_anew()
+        _hubs.add(self)
+
+    def _begin_anew(self) -> None:
+        self.lock = threading.Lock()
+        self.position: int | None = None
+        """Up to where the history was read; None: nobody reads it."""
+        self._watches: dict[Topic, weakref.WeakSet[Watch]] = {}
+        self._turns: dict[Topic, weakref.WeakSet[Turn]] = {}
+        self._seen: dict[str, bytes] = {}  # the versions at which sessions that are watched were seen; b"": not yet
+        self._ended: dict[str, None] = {}  # the last sessions whose end was told
+        self._ready: list[tuple[Topic, Signal]] = []  # who waits for a feed that tells of this
+        self._feed: Feed | None = None
+        self._work: Background | None = None
+        self._shift = 0  # counts how often work began
+
+    # --- Coming and going --------------------------------------------------------------------------------------------
+
+    async def watch(self, topic: Topic, since: int | None = None) -> Watch:
+        """A new watch, from this position of the history on; None: from now on. Returns when the feed tells of it, or
+        can't be had at once. Load a session that is to be watched after this, and say so to `saw`."""
+        self.check_open()
+        watch = Watch(self, topic, await self.store.position() if since is None else since)
+        with self.lock:
+            _add(self._watches, topic, watch)
+            if topic[0] == "session":
+                self._seen.setdefault(topic[1], b"")
+            entry = (topic, self.waiting.signal())
+            self._ready.append(entry)
+        if await self._join(topic):
+            watch.live = True
+        else:
+            await entry[1].wait(_PATIENCE)
+        with self.lock:
+            if entry in self._ready:
+                self._ready.remove(entry)
+        return watch
+
+    def saw(self, handle: str, version: bytes) -> None:
+        """A session that is watched was loaded: whatever comes after this version is a change."""
+        with self.lock:
+            if self._seen.get(handle) == b"":
+                self._seen[handle] = version
+
+    async def turn(self, handle: str) -> Turn:
+        """A new wait for the lease of a session."""
+        self.check_open()
+        turn = Turn(self, handle)
+        with self.lock:
+            _add(self._turns, ("session", handle), turn)
+        await self._join(("session", handle))
+        return turn
+
+    async def leave(self, topic: Topic, one: Watch | Turn) -> None:
+        """A watch, or a wait, is over."""
+        with self.lock:
+            for group in (self._watches.get(topic), self._turns.get(topic)):
+                if group is not None:
+                    group.discard(one)  # type: ignore[arg-type]
+        await self._forget()
+
+    async def close(self) -> None:
+        """Stop working. Who waits in a watch is woken, and told that the store was closed."""
+        with self.lock:
+            self._closed = True
+            feed, work = self._feed, self._work
+            for watch in _members(self._watches):
+                watch.wake()
+        if feed is not None:
+            await feed.close()
+        if work is not None:
+            await work.finished()
+
+    def check_open(self) -> None:
+        """Raises `StoreUnavailable` after `close`."""
+        if self._closed:
+            raise StoreUnavailable("the store was closed")
+
+    def has_ended(self, handle: str) -> bool:
+        """Whether the end of a session was told, lately."""
+        return handle in self._ended
+
+    def forked(self) -> None:
+        """In the child of a fork: who worked is not here, and the feed is the parent's."""
+        if self._feed is not None:
+            _inherited.append(self._feed)
+        self._begin_anew()
+
+    def go_on(self) -> None:
+        """See to it that somebody works."""
+        with self.lock:
+            if self._work is None and not self._closed:
+                self._shift += 1
+                shift = self._shift
+                self._work = self.waiting.start(lambda: self._follow(shift), "sojourn-watch")
+
+    async def _join(self, topic: Topic) -> bool:
+        """Have the feed tell of this. Returns whether it does from now on."""
+        with self.lock:
+            feed = self._feed
+        self.go_on()
+        session = topic[0] == "session"
+        try:
+            return feed is not None and await feed.follow([topic[1]] if session else [], everything=not session)
+        except StoreError as error:
+            log.debug("the feed broke: %s", error)  # as is noticed where it is listened to
+            return False
+
+    async def _forget(self) -> None:
+        """Stop following sessions that nobody watches any more."""
+        with self.lock:
+            for groups in (self._watches, self._turns):
+                for topic in [topic for topic, group in groups.items() if not group]:
+                    del groups[topic]
+            sessions = self._sessions()
+            gone = [handle for handle in self._seen if handle not in sessions]
+            for handle in gone:
+                del self._seen[handle]
+            feed = self._feed
+        if feed is not None and gone:
+            try:
+                await feed.forget(gone)
+            except StoreError as error:
+                log.debug("the feed broke: %s", error)  # as is noticed where it is listened to
+
+    def _sessions(self) -> set[str]:
+        return {name for kind, name in chain(self._watches, self._turns) if kind == "session"}
+
+    # --- The work ----------------------------------------------------------------------------------------------------
+
+    async def _follow(self, shift: int) -> None:
+        """Follow one feed after another, while somebody watches."""
+        pause = _FIRST_PAUSE
+        try:
+            while not self._closed:
+                feed = self.store.feed(self.waiting)
+                try:
+                    await feed.open()
+                    pause = _FIRST_PAUSE
+                    await self._begin(feed)
+                    await self._listen(feed)
+                    break  # nobody watches any more
+                except StoreError as error:
+                    if not self._closed:
+                        log.info("the feed broke, and what it may have said is looked up: %s", error)
+                finally:
+                    if self._feed is feed:
+                        self._feed = None
+                    await feed.close()
+                if not self._closed:
+                    await self.waiting.sleep(pause)
+                    pause = min(2 * pause, _LONGEST_PAUSE)
+        finally:
+            if self._shift == shift:
+                self._work = None
+
+    async def _begin(self, feed: Feed) -> None:
+        """A feed was opened: follow what is watched, and see what happened while there was none."""
+        if self.position is None:
+            self.position = await self.store.position()
+        with self.lock:
+            self._feed = feed
+            sessions = self._sessions()
+            everything = any(kind != "session" for kind, _ in self._watches)
+        follows = await feed.follow(sessions, everything=everything)
+        await self._look_at_everything(follows=follows)
+
+    async def _listen(self, feed: Feed) -> None:
+        """Take what the feed says, until nobody has watched for a while."""
+        left_at: float | None = None
+        looked_at = time.monotonic()
+        while not self._closed:
+            await self._take(await feed.hints(_TICK))
+            now = time.monotonic()
+            if now - looked_at < _TICK:
+                continue
+            looked_at = now
+            await self._read()
+            await self._bury()
+            await self._forget()
+            with self.lock:
+                if self._watches or self._turns:
+                    left_at = None
+                elif left_at is None:
+                    left_at = now
+                elif now - left_at > _LINGER:
+                    self._feed = self._work = self.position = None  # who comes now begins anew
+                    return
+
+    async def _bury(self) -> None:
+        """Make facts of those that ran out."""
+        if self._watches:
+            try:
+                await self._sweep()
+            except StoreError as error:  # the cleaners of others may do better
+                log.info("what has expired could not be removed: %s", error)
+
+    async def _take(self, hints: list[Hint]) -> None:
+        to_look_at: dict[str, bytes] = {}
+        read = False
+        for hint in hints:
+            with self.lock:
+                for turn in _members(self._turns) if not hint.handle else self._turns.get(("session", hint.handle), ()):
+                    turn.wake()
+            if not hint.handle:
+                await self._look_at_everything()
+            elif hint.facts and not read:
+                await self._read()  # all there is, also of what the next hints tell
+                read = True
+            if hint.version is not None:
+                self._changed(hint.handle, hint.user_id, hint.version, hint.fields)
+            elif hint.handle in self._seen and not hint.facts:
+                to_look_at[hint.handle] = self._seen[hint.handle]
+        if to_look_at:
+            await self._look_at(to_look_at)
+            self._now_ready(lambda topic: topic[1] in to_look_at)
+
+    def _now_ready(self, which: Callable[[Topic], bool]) -> None:
+        """The feed tells of these, and what it did not tell has been looked up."""
+        with self.lock:
+            ready = [entry for entry in self._ready if which(entry[0])]
+        for _, signal in ready:
+            signal.set()
+
+    async def _read(self) -> None:
+        """Read the history to its end, and tell of it."""
+        while True:
+            before = self.position or 0
+            try:
+                after, told = await self.store.changes(before, _PAGE)
+            except HistoryTrimmed as gap:
+                with self.lock:
+                    self.position = gap.position
+                    for watch in _members(self._watches):
+                        watch.say(facts.missed("history", self.clock()))
+                continue
+            if not told:
+                return
+            with self.lock:
+                self.position = after
+                concerned = {watch for change in told for watch in self._concerned(change.handle, change.user_id)}
+                for watch in concerned:
+                    watch.tell(before, told)
+            self._ended.update((change.handle, None) for change in told if change.kind == "ended")
+            while len(self._ended) > _ENDED_KEPT:
+                del self._ended[next(iter(self._ended))]
+
+    async def _look_at_everything(self, *, follows: bool = True) -> None:
+        """Hints may have been lost: read the history, look at the sessions that are watched, and say to those who watch
+        more than one that they may have missed something. ``follows``: the feed tells of all that is watched now."""
+        await self._read()
+        await self._look_at(dict(self._seen))
+        with self.lock:
+            for watch in _members(self._watches):
+                if watch.topic[0] != "session" and watch.live:
+                    watch.say(facts.missed("changes", self.clock()))
+                watch.live = follows
+        if follows:
+            self._now_ready(lambda topic: True)
+
+    async def _look_at(self, seen: dict[str, bytes]) -> None:
+        """See whether sessions are as they were."""
+        found = await self.store.load_many(list(seen)) if seen else {}
+        gone = [handle for handle in seen if handle not in found]
+        if gone:
+            await self._read()
+        for handle in gone:
+            if handle not in self._ended:  # nobody keeps why
+                with self.lock:
+                    for watch in self._watches.get(("session", handle), ()):
+                        watch.tell(self.position or 0, [facts.ended(handle, None, "ended", self.clock())])
+        for handle, record in found.items():
+            if not is_over(record, self.clock()):  # else it is about to be swept
+                self._changed(handle, record.user_id, record.version, None)
+
+    def _changed(self, handle: str, user_id: str | None, version: bytes, fields: tuple[str, ...] | None) -> None:
+        with self.lock:
+            seen = self._seen.get(handle)
+            if seen is not None:
+                self._seen[handle] = version
+                if seen == version or (seen == b"" and fields is None):
+                    return  # told before; or its watcher has yet to load it
+            if fields == () or handle in self._ended:
+                return
+            change = facts.changed(handle, user_id, version, fields, self.clock())
+            for watch in self._concerned(handle, user_id):
+                watch.say(change)
+
+    def _concerned(self, handle: str, user_id: str | None) -> Iterator[Watch]:
+        """Who watches this session, its user, or all."""
+        yield from self._watches.get(("session", handle), ())
+        if user_id is not None:
+            yield from self._watches.get(("user", user_id), ())
+        yield from self._watches.get(ALL, ())
+
+
+def _add(groups: dict[Topic, weakref.WeakSet[T]], topic: Topic, one: T) -> None:
+    group = groups.get(topic)
+    if group is None:
+        group = groups[topic] = weakref.WeakSet()
+    group.add(one)
+
+
+def _members(groups: dict[Topic, weakref.WeakSet[T]]) -> Iterator[T]:
+    return chain.from_iterable(groups.values())
+
+
+def _together(before: Change, after: Change) -> Change:
+    """Two changes of a session as one."""
+    if before.fields is None or after.fields is None:
+        return replace(after, fields=None)
+    return replace(after, fields=tuple(dict.fromkeys(before.fields + after.fields)))
+
+
+def _after_fork() -> None:
+    for hub in list(_hubs):
+        hub.forked()
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,271 @@
+"""Watching: whoever watches is told what happens, in whatever process, on each store and in both worlds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from places import Place
+
+from sojourn import Change, ConfigurationError, Handle, SessionConfig, SessionNotFound, StoreUnavailable
+from sojourn.store import HISTORY
+from sojourn.testing import Clock
+
+PROMPT = 1.0
+"""Seconds within which a watcher is told, on a busy machine."""
+
+
+async def told(watch: Any, enough: Callable[[list[Change]], Any], within: float = 10.0) -> list[Change]:
+    """What a watch tells, until that is enough."""
+    found: list[Change] = []
+    until = time.monotonic() + within
+    while not enough(found):
+        change = await watch.next(max(until - time.monotonic(), 0.0))
+        assert change is not None or time.monotonic() < until, f"it never came; told was {found}"
+        if change is not None:
+            found.append(change)
+    return found
+
+
+def kinds(changes: list[Change]) -> list[str]:
+    return [change.kind for change in changes]
+
+
+async def test_a_session_is_watched(place: Place) -> None:
+    """Who watches a session is told, in order, which fields change, that its secret is replaced, its sign-in, and its
+    end with the reason; then there is nothing more to tell."""
+    here, there = place.sessions(), place.sessions()
+    session_id = await here.create_session(data={"cart": [], "theme": "dark"})
+    async with here.watch(session=session_id) as watch:
+        async with there.session(session_id) as session:
+            session["cart"].append("pear")
+            session["größe"] = 38
+        changed = (await told(watch, len))[0]
+        assert (changed.kind, set(changed.fields or ())) == ("changed", {"cart", "größe"})
+        newer = await there.rotate(session_id)
+        assert kinds(await told(watch, len)) == ["rotated"]
+        newest = await there.login(newer, "ada")
+        assert kinds(await told(watch, len)) == ["rotated"]
+        await there.update(newest, "theme", lambda _: "light")
+        assert (await told(watch, len))[0].fields == ("theme",)
+        await there.end_session(newest)
+        (ended,) = await told(watch, len)
+        assert (ended.kind, ended.reason, ended.user_id) == ("ended", "ended", "ada")
+        assert [change async for change in watch] == []
+
+
+async def test_a_user_is_watched_and_so_are_all(place: Place) -> None:
+    """Who watches a user is told of all sessions of this user and of no others; who watches all, of all."""
+    here, there = place.sessions(), place.sessions()
+    async with here.watch(user="ada") as of_ada, here.watch() as of_all:
+        ids = {name: await there.create_session(name, {"n": 0}) for name in ("ada", "bob", "eve")}
+        for name, session_id in ids.items():
+            await there.update(session_id, "n", lambda _, name=name: name)
+        mine = await told(of_ada, lambda changes: "changed" in kinds(changes))
+        assert await there.end_user_sessions("ada") == 1
+        await there.end_session(ids["bob"])
+        mine += await told(of_ada, lambda changes: "ended" in kinds(changes))
+        assert kinds(mine) == ["created", "changed", "ended"]
+        assert {change.user_id for change in mine} == {"ada"}
+        assert mine[-1].reason == "revoked"
+        everything = await told(
+            of_all,
+            lambda changes: (
+                kinds(changes).count("ended") == 2 and ("changed", "eve") in {(c.kind, c.user_id) for c in changes}
+            ),
+        )
+        for name, expected in (("ada", 2), ("bob", 2), ("eve", 1)):
+            of_one = [change.kind for change in everything if change.user_id == name and change.kind != "changed"]
+            assert of_one == ["created", "ended"][:expected]
+
+
+async def test_it_is_told_at_once(place: Place) -> None:
+    """A change is told without waiting for the next look into the history."""
+    here, there = place.sessions(), place.sessions()
+    session_id = await here.create_session(data={"n": 0})
+    async with here.watch(session=session_id) as watch:
+        await there.update(session_id, "n", lambda _: -1)
+        await told(watch, len)
+        took = []
+        for number in range(20):
+            began = time.monotonic()
+            await there.update(session_id, "n", lambda _, number=number: number)
+            await told(watch, len)
+            took.append(time.monotonic() - began)
+    assert sorted(took)[10] < 0.2
+
+
+async def test_what_expires_is_told(place: Place) -> None:
+    """That a session ran out is told within a second or so, though no cleaner runs."""
+    here, there = place.sessions(expiration_time=0.3), place.sessions(expiration_time=0.3)
+    session_id = await there.create_session("ada")
+    async with here.watch(session=Handle(session_id.split(".")[0])) as watch:
+        (ended,) = await told(watch, len, within=5.0)
+    assert (ended.kind, ended.reason) == ("ended", "expired")
+
+
+async def test_changes_that_nobody_asked_for_become_one(place: Place) -> None:
+    """Changes of fields that follow each other while nobody asks come as one, with the names of all their fields."""
+    here, there = place.sessions(), place.sessions()
+    session_id = await here.create_session(data={"a": 0, "b": 0})
+    async with here.watch(session=session_id) as watch:
+        for number in range(30):
+            await there.update(session_id, "ab"[number % 2], lambda _, number=number: number)
+        await place.pause(0.5)
+        (changed,) = await told(watch, len)
+        assert set(changed.fields or ()) == {"a", "b"}
+        assert await watch.next(0.2) is None
+
+
+async def test_a_slow_watcher_misses_no_fact(place: Place) -> None:
+    """Who does not ask for a long time is told every fact once, in order, however many there were meanwhile."""
+    here, there = place.sessions(), place.sessions()
+    async with here.watch() as watch:
+        assert await watch.next(0.3) is None
+        made = []
+        for number in range(1300):
+            made.append((await there.create_session(f"user {number}")).split(".")[0])
+        found = await told(watch, lambda changes: kinds(changes).count("created") >= len(made), within=20)
+        assert [change.handle for change in found if change.kind == "created"] == made
+        await there.end_session(Handle(made[7]))
+        assert (await told(watch, len))[-1].handle == made[7]  # and is told of what comes next
+
+
+async def test_the_past_can_be_watched(place: Place) -> None:
+    """From a position of the history on, a watcher is told what happened since, and then what happens."""
+    here = place.sessions()
+    first = await here.create_session("ada")
+    position, _ = await here.changes()
+    second = await here.create_session("bob")
+    async with here.watch(since=position) as watch:
+        assert [change.user_id for change in await told(watch, len)] == ["bob"]
+        await here.end_session(first)
+        assert [change.user_id for change in await told(watch, len)] == ["ada"]
+    async with here.watch(session=second, since=position) as watch:
+        assert [(change.kind, change.user_id) for change in await told(watch, len)] == [("created", "bob")]
+
+
+async def test_who_asks_for_what_is_no_longer_kept_is_told_so(place: Place) -> None:
+    """A watcher that begins before the oldest fact that is kept is told that it missed some, and goes on."""
+    clock = Clock()
+    here = place.sessions(clock=clock, config=SessionConfig(idle_timeout=1e9, absolute_timeout=1e9))
+    await here.create_session()
+    position, _ = await here.changes()
+    for _ in range(3):
+        await here.create_session()
+    clock.advance(30 * 86400)
+    newest = await here.create_session("ada")
+    await here.purge_expired()
+    async with here.watch(since=position) as watch:
+        found = await told(watch, lambda changes: any(change.user_id == "ada" for change in changes))
+    assert (found[0].kind, found[0].reason) == ("missed", "history")
+    assert found[-1].handle == newest.split(".")[0]
+
+
+async def test_whoever_begins_to_watch_while_others_write_is_told_the_newest(place: Place) -> None:
+    """Whenever a watch of a session begins, what was loaded after its beginning, or what is told, is the newest."""
+    here, there = place.sessions(), place.sessions()
+    session_id = await here.create_session(data={"n": 0})
+
+    async def write() -> None:
+        for number in range(1, 200):
+            await there.update(session_id, "n", lambda _, number=number: number)
+            if number % 10 == 0:
+                await place.pause(0.01)
+
+    async def watch_and_look() -> int:
+        known = 0
+        while known < 199:  # a watch each time, that ends with what it told being the newest
+            async with here.watch(session=session_id) as watch:
+                known = (await here.get_session(session_id))["n"]
+                if known < 199:
+                    change = await watch.next(5)
+                    assert change is not None, f"what came after {known} was not told"
+                    known = (await here.get_session(session_id))["n"]
+        return known
+
+    assert await place.world.together([write, watch_and_look]) == [None, 199]
+
+
+async def test_a_session_that_is_not_there_cannot_be_watched(place: Place) -> None:
+    """`SessionNotFound` where there is no such session; both a session and a user are not watched at once."""
+    here = place.sessions()
+    gone = await here.create_session()
+    await here.end_session(gone)
+    for session_id in (gone, "nonsense", Handle("no-handle")):
+        with pytest.raises(SessionNotFound):
+            await here.watch(session=session_id).next(1)
+    with pytest.raises(ConfigurationError, match="a session, or a user"):
+        await here.watch(session=await here.create_session(), user="ada").next(1)
+
+
+async def test_a_watch_ends_with_the_manager(place: Place) -> None:
+    """Who waits in a watch when the manager is closed is told so at once."""
+    here = place.sessions()
+    session_id = await here.create_session()
+    watch = here.watch(session=session_id)
+    assert await watch.next(0.05) is None
+
+    async def wait() -> float:
+        began = time.monotonic()
+        with pytest.raises(StoreUnavailable, match="closed"):
+            await watch.next(10)
+        return time.monotonic() - began
+
+    async def close() -> None:
+        await place.pause(0.3)
+        await here.close()
+
+    waited, _ = await place.world.together([wait, close])
+    assert waited < 2
+
+
+async def test_changes_are_kept_on_demand(place: Place) -> None:
+    """With `record_changes` the history tells which fields each commit changed; without it does not."""
+    for keep in (True, False):
+        here = place.sessions(config=SessionConfig(record_changes=keep))
+        position, _ = await here.changes(0, HISTORY)
+        session_id = await here.create_session(data={"n": 0})
+        await here.update(session_id, "n", lambda _: 1)
+        async with here.session(session_id) as session:
+            session["a"] = session["b"] = 1
+        _, found = await here.changes(position)
+        assert [(change.kind, change.fields) for change in found if change.kind != "created"] == (
+            [("changed", ("n",)), ("changed", ("a", "b"))] if keep else []
+        )
+
+
+async def test_watchers_that_are_gone_cost_nothing(place: Place) -> None:
+    """A watch that nobody holds any more is forgotten, as one that was closed; the connection goes a while after the
+    last."""
+    here = place.sessions()
+    ids = [await here.create_session() for _ in range(3)]
+    watches = [here.watch(session=session_id) for session_id in ids]
+    for watch in watches:
+        assert await watch.next(0.01) is None
+    hub = here.engine._hub
+    await watches.pop().close()
+    watches.clear()
+    await place.world.until(lambda: not hub._watches and not hub._seen)
+
+
+async def test_nothing_is_told_of_a_life_before_its_beginning(place: Place) -> None:
+    """What one is told of each session begins with its creation and ends with its end, whoever wrote when."""
+    here, there = place.sessions(), place.sessions()
+
+    async def live() -> None:
+        for _ in range(20):
+            session_id = await there.create_session(data={"n": 0})
+            await there.update(session_id, "n", lambda n: n + 1)
+            await there.end_session(session_id)
+
+    async with here.watch() as watch:
+        await place.world.together([live] * 3)
+        found = await told(watch, lambda changes: kinds(changes).count("ended") == 60)
+    lives: dict[str, list[str]] = {}
+    for change in found:
+        lives.setdefault(change.handle, []).append(change.kind)
+    assert {tuple(life) for life in lives.values()} <= {("created", "changed", "ended"), ("created", "ended")}
+    assert len({change.id for change in found}) == len(found)
