@@ -27,7 +27,7 @@ from msgspec.msgpack import Ext
 
 from .errors import ConfigurationError, UnsupportedValue
 
-__all__ = ["ATOMS", "MAX_DEPTH", "Codec", "register"]
+__all__ = ["ATOMS", "MAX_DEPTH", "Code", "Codec", "register"]
 
 T = TypeVar("T", bound=type)
 
@@ -42,7 +42,7 @@ _PLAIN: Final = ATOMS | {dict, list}
 _pack = msgspec.msgpack.Encoder().encode
 
 
-class _Code(IntEnum):
+class Code(IntEnum):
     """The extension codes. They are a file format: a number is never given a second meaning."""
 
     TUPLE = 1
@@ -175,7 +175,7 @@ def _faithful(value: Any, path: str, depth: int) -> Any:
         raise UnsupportedValue(path, f"nested deeper than {MAX_DEPTH} levels, or it contains itself")
     kind = type(value)
     if kind is int:
-        return value if -(2**63) <= value < 2**64 else _ext(_Code.BIG_INT, _int_bytes(value))
+        return value if -(2**63) <= value < 2**64 else _ext(Code.BIG_INT, _int_bytes(value))
     if kind is str:
         return _text(value, path)
     if kind in ATOMS:
@@ -200,23 +200,23 @@ def _faithful_dict(value: dict[Any, Any], path: str, depth: int) -> Any:
     for key, member in value.items():
         flat.append(_faithful(key, f"{path}.<key {key!r}>", depth + 1))
         flat.append(_faithful(member, f"{path}[{key!r}]", depth + 1))
-    return _ext(_Code.PAIRS, _pack(flat))
+    return _ext(Code.PAIRS, _pack(flat))
 
 
 def _faithful_registered(value: Any, name: str, path: str, depth: int) -> Ext:
     if isinstance(value, Enum):
         if value._name_ not in type(value)._member_map_:
             raise UnsupportedValue(path, f"cannot store a combination of {name} flags without a name: store its int")
-        return _ext(_Code.MEMBER, _pack([name, value._name_]))
+        return _ext(Code.MEMBER, _pack([name, value._name_]))
     try:
         content = {key: getattr(value, key) for key in _field_names(type(value))}
     except AttributeError as error:
         raise UnsupportedValue(path, f"cannot store a {name} that is not complete: {error}") from None
     faithful = {key: _faithful(member, f"{path}.{key}", depth + 1) for key, member in content.items()}
-    return _ext(_Code.OBJECT, _pack([name, faithful]))
+    return _ext(Code.OBJECT, _pack([name, faithful]))
 
 
-def _ext(code: _Code, data: bytes) -> Ext:
+def _ext(code: Code, data: bytes) -> Ext:
     return Ext(int(code), data)
 
 
@@ -254,14 +254,14 @@ def _dataclass_fields(kind: type) -> tuple[dataclasses.Field[Any], ...]:
 # --- The built-in types beyond MessagePack: how each is written, and below, how each is read --------------------
 
 
-def _write_sequence(code: _Code) -> Callable[[Any, str, int], Ext]:
+def _write_sequence(code: Code) -> Callable[[Any, str, int], Ext]:
     def write(value: Any, path: str, depth: int) -> Ext:
         return _ext(code, _pack([_faithful(member, f"{path}[{at}]", depth + 1) for at, member in enumerate(value)]))
 
     return write
 
 
-def _write_set(code: _Code) -> Callable[[Any, str, int], Ext]:
+def _write_set(code: Code) -> Callable[[Any, str, int], Ext]:
     def write(value: Any, path: str, depth: int) -> Ext:
         # Sorted by encoding: the order of a set differs from process to process, and a read must not look like a write.
         encoded = sorted(_pack(_faithful(member, f"{path}.<member>", depth + 1)) for member in value)
@@ -271,11 +271,11 @@ def _write_set(code: _Code) -> Callable[[Any, str, int], Ext]:
 
 
 def _write_datetime(value: datetime, path: str, _depth: int) -> Ext:
-    return _ext(_Code.DATETIME, _pack([value.replace(tzinfo=None).isoformat(), value.fold, _zone(value.tzinfo, path)]))
+    return _ext(Code.DATETIME, _pack([value.replace(tzinfo=None).isoformat(), value.fold, _zone(value.tzinfo, path)]))
 
 
 def _write_time(value: time, path: str, _depth: int) -> Ext:
-    return _ext(_Code.TIME, _pack([value.replace(tzinfo=None).isoformat(), value.fold, _zone(value.tzinfo, path)]))
+    return _ext(Code.TIME, _pack([value.replace(tzinfo=None).isoformat(), value.fold, _zone(value.tzinfo, path)]))
 
 
 def _zone(zone: tzinfo | None, path: str) -> Any:
@@ -307,15 +307,15 @@ def _microseconds(value: timedelta) -> int:
 
 
 _WRITERS: Final[dict[type, Callable[[Any, str, int], Ext]]] = {
-    tuple: _write_sequence(_Code.TUPLE),
-    set: _write_set(_Code.SET),
-    frozenset: _write_set(_Code.FROZENSET),
+    tuple: _write_sequence(Code.TUPLE),
+    set: _write_set(Code.SET),
+    frozenset: _write_set(Code.FROZENSET),
     datetime: _write_datetime,
-    date: lambda value, path, depth: _ext(_Code.DATE, value.isoformat().encode()),
+    date: lambda value, path, depth: _ext(Code.DATE, value.isoformat().encode()),
     time: _write_time,
-    timedelta: lambda value, path, depth: _ext(_Code.TIMEDELTA, _int_bytes(_microseconds(value))),
-    Decimal: lambda value, path, depth: _ext(_Code.DECIMAL, str(value).encode()),
-    UUID: lambda value, path, depth: _ext(_Code.UUID, value.bytes),
+    timedelta: lambda value, path, depth: _ext(Code.TIMEDELTA, _int_bytes(_microseconds(value))),
+    Decimal: lambda value, path, depth: _ext(Code.DECIMAL, str(value).encode()),
+    UUID: lambda value, path, depth: _ext(Code.UUID, value.bytes),
 }
 
 
@@ -366,19 +366,19 @@ def _read_pairs(data: memoryview) -> dict[Any, Any]:
 
 
 _READERS: Final[dict[int, Callable[[memoryview], Any]]] = {
-    _Code.TUPLE: lambda data: tuple(_unpack(data)),
-    _Code.SET: lambda data: set(_read_members(data)),
-    _Code.FROZENSET: lambda data: frozenset(_read_members(data)),
-    _Code.BIG_INT: lambda data: int.from_bytes(data, "big", signed=True),
-    _Code.DATETIME: _read_datetime,
-    _Code.DATE: lambda data: date.fromisoformat(str(data, "ascii")),
-    _Code.TIME: _read_time,
-    _Code.TIMEDELTA: lambda data: timedelta(microseconds=int.from_bytes(data, "big", signed=True)),
-    _Code.DECIMAL: lambda data: Decimal(str(data, "ascii")),
-    _Code.UUID: lambda data: UUID(bytes=bytes(data)),
-    _Code.MEMBER: _read_member,
-    _Code.OBJECT: _read_object,
-    _Code.PAIRS: _read_pairs,
+    Code.TUPLE: lambda data: tuple(_unpack(data)),
+    Code.SET: lambda data: set(_read_members(data)),
+    Code.FROZENSET: lambda data: frozenset(_read_members(data)),
+    Code.BIG_INT: lambda data: int.from_bytes(data, "big", signed=True),
+    Code.DATETIME: _read_datetime,
+    Code.DATE: lambda data: date.fromisoformat(str(data, "ascii")),
+    Code.TIME: _read_time,
+    Code.TIMEDELTA: lambda data: timedelta(microseconds=int.from_bytes(data, "big", signed=True)),
+    Code.DECIMAL: lambda data: Decimal(str(data, "ascii")),
+    Code.UUID: lambda data: UUID(bytes=bytes(data)),
+    Code.MEMBER: _read_member,
+    Code.OBJECT: _read_object,
+    Code.PAIRS: _read_pairs,
 }
 
 

@@ -255,7 +255,10 @@ class Engine:
             return await self._hub.watch(ALL if user_id is None else ("user", checked_user_id(user_id)), since)
         if user_id is not None:
             raise ConfigurationError("watch a session, or a user, or neither: a session is one user's anyway")
-        handle = (await self.require(session_id)).record.handle
+        if since is not None and type(session_id) is Handle:
+            handle = str(session_id)  # it may have ended since
+        else:
+            handle = (await self.require(session_id)).record.handle
         watch = await self._hub.watch(("session", handle), since)
         record = await self.store.load(handle)  # as it is now that the feed tells of it
         if record is not None and not is_over(record, self.clock()):

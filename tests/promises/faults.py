@@ -98,8 +98,8 @@ def _page_limit() -> Iterator[Callable[[int], None]]:
     """SQLite's own limit, where no disk can be mounted."""
     take, most = Pool.take, 1_000_000
 
-    def take_limited(pool: Pool) -> Connection:
-        connection = take(pool)
+    def take_limited(pool: Pool, *user: Any) -> Connection:
+        connection = take(pool, *user)
         connection.execute(f"PRAGMA max_page_count = {most}")
         return connection
 

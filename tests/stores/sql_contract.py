@@ -11,7 +11,7 @@ import pytest
 
 from sojourn.record import Cap, Change, Committed, Gone
 from sojourn.store import Store
-from sojourn.testing import NOW, DurableStoreContract, proves, new_record, successor
+from sojourn.testing import NOW, DurableStoreContract, new_record, proves, successor
 
 
 class SQLContract(DurableStoreContract):

@@ -15,6 +15,7 @@ from sojourn.store import HISTORY_AGE, Durability, Store, World
 from sojourn.stores import sqlite
 from sojourn.stores.sealing import seal
 from sojourn.stores.sql import columns
+from sojourn.stores.statements import read_statements
 from sojourn.testing import NOW, new_record, successor
 from worlds import BLOCKING
 
@@ -161,3 +162,17 @@ CREATE TRIGGER session_removed AFTER DELETE ON session BEGIN UPDATE held SET ses
 PRAGMA application_id = 1399810670;
 PRAGMA user_version = 1;
 """
+
+
+@pytest.mark.parametrize("name", ["load", "walk", "summaries", "summaries_of_user", "user_oldest_first"])
+def test_no_list_reads_all_sessions(tmp_path: Path, name: str) -> None:
+    """A page of a list is found by its index, in its order, and one user's sessions by the user's: also in a file of
+    which SQLite has no statistics."""
+    BLOCKING.run(open_store(f"sqlite:///{tmp_path}/sessions.db").close())
+    statement = read_statements("sqlite.sql")[name]
+    with closing(sqlite3.connect(tmp_path / "sessions.db")) as connection:
+        rows = connection.execute(f"EXPLAIN QUERY PLAN {statement}", [None] * statement.count("?")).fetchall()
+    plan = "\n".join(row[3] for row in rows)
+    of_user = "user" in name
+    assert ("session_by_user" if of_user else "sqlite_autoindex_session_1") in plan
+    assert of_user or "TEMP B-TREE" not in plan

@@ -15,6 +15,11 @@ The documents (times in Unix seconds, sizes in bytes):
     stats     store, sessions, bytes, durability
     check     store, note, durability, kept, seconds, promises: [name, promise, done, kept, figures, problem, seconds]
     demo      url, pid, store
+    copy      from, to, dry_run, copied, already_there, renewed, ended, changed_in_both, failed (both: handles), passes,
+              seconds
+    export    store, file, exported
+    import    store, file, imported, already_there, expired, ids
+    watch     a line for each change: id, kind, at, handle, user_id, reason, fields
 
 Exit codes: 0 done; 1 not done, with one line on stderr that says why; 2 not understood, or an extra is missing.
 """
@@ -24,31 +29,28 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import sys
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
+from keyword import iskeyword
 from typing import Any, Final, TypeAlias
-from urllib.parse import urlsplit
 
 import msgspec
 
-from .. import __version__, ids
+from .. import __version__
 from ..blocking import SessionManager, run
-from ..check.place import database_file
 from ..config import SessionConfig
-from ..errors import MissingExtra, SessionNotFound, SojournError, StoreUnavailable
+from ..errors import MissingExtra, SessionNotFound, SojournError
 from ..ids import Handle
 from .humane import safe
 from .inspecting import describe_session
-from .parsing import STORE_VARIABLE, UsageError, make_parser, put_in_order
+from .naming import CONFIG, check_handle, check_presence, public, store_url
+from .parsing import Failure, UsageError, make_parser, put_in_order
 
 __all__ = ["main"]
 
 Document: TypeAlias = dict[str, Any]
-
-_CONFIG: Final = SessionConfig(deadline=10.0)  # whoever administers a busy store would rather wait than be refused
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -62,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _COMMANDS[arguments.command](arguments)
     except (UsageError, MissingExtra) as error:
         return _complain(str(error), 2)
-    except SojournError as error:
+    except (SojournError, Failure) as error:
         return _complain(str(error), 1)
     except BrokenPipeError:  # `sojourn list | head` is no error
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -120,52 +122,22 @@ def _migrate(arguments: argparse.Namespace, manager: SessionManager) -> Document
 
 
 def _on_store(
-    command: Callable[[argparse.Namespace, SessionManager], Document], config: SessionConfig = _CONFIG
+    command: Callable[[argparse.Namespace, SessionManager], Document], config: SessionConfig = CONFIG
 ) -> Callable[[argparse.Namespace], int]:
     """A command on a store that is there: it opens the store, never creates one, and prints the document."""
 
     def perform(arguments: argparse.Namespace) -> int:
         present = _presenter(arguments)
         if "handle" in arguments:
-            _check_handle(arguments.handle, arguments.command)
-        url = _url(arguments)
-        file = database_file(url)
-        if file is not None and not file.exists():
-            raise StoreUnavailable(f"there is no {file}: nothing was done, and nothing created")
+            check_handle(arguments.handle, f"sojourn {arguments.command} URL HANDLE")
+        url = store_url(arguments)
+        check_presence(url)
         with SessionManager(url, config=config) as manager:
-            document = {"store": _public(url), **command(arguments, manager)}
+            document = {"store": public(url), **command(arguments, manager)}
         present(document)
         return 0
 
     return perform
-
-
-def _check_handle(text: str, command: str) -> None:
-    if ids.split(text) is not None:
-        raise UsageError("that is a session id, which is secret: give its handle, the part before the dot")
-    if urlsplit(text).scheme:
-        raise UsageError(f"the handle is missing: sojourn {command} URL HANDLE")
-    if not ids.is_handle(text):
-        raise UsageError(f"{text!r} is no handle: sojourn list shows the handles of a store")
-
-
-def _url(arguments: argparse.Namespace) -> str:
-    given = [url for url in (arguments.url, arguments.store) if url]
-    if len(given) > 1:
-        raise UsageError("the store is named twice: give a URL or --store, not both")
-    url: str | None = given[0] if given else os.environ.get(STORE_VARIABLE)
-    if not url:
-        raise UsageError(
-            f"name the store: sojourn {arguments.command} sqlite:///sessions.db (or set {STORE_VARIABLE} to its URL)"
-        )
-    return url
-
-
-def _public(url: str) -> str:
-    """The URL without its passwords: before the host, or among the options, where PostgreSQL takes one as well."""
-    password = urlsplit(url).password
-    shown = url if password is None else url.replace(f":{password}@", ":***@")
-    return re.sub(r"([?&](?:ssl)?password=)[^&]*", r"\1***", shown)
 
 
 def _presenter(arguments: argparse.Namespace) -> Callable[[Document], None]:
@@ -174,7 +146,8 @@ def _presenter(arguments: argparse.Namespace) -> Callable[[Document], None]:
         return _print_json
     from . import console  # it needs the extra [cli]
 
-    show: Callable[[Document], None] = getattr(console, arguments.command.replace("-", "_"))
+    name = arguments.command.replace("-", "_")
+    show: Callable[[Document], None] = getattr(console, f"{name}_" if iskeyword(name) else name)
     return show
 
 
@@ -188,7 +161,7 @@ def _print_json(document: Document) -> None:
 def _check(arguments: argparse.Namespace) -> int:
     from .. import check  # no other command needs it
 
-    present, url, began = _presenter(arguments), _url(arguments), time.monotonic()
+    present, url, began = _presenter(arguments), store_url(arguments), time.monotonic()
     with check.find_place(url) as place, closing(check.Bench.at(place.url)) as bench:
         with _progress(arguments, len(check.promises_for(bench))) as starting:
             results = check.run(bench, starting)
@@ -196,7 +169,7 @@ def _check(arguments: argparse.Namespace) -> int:
     kept = all(result.kept is not False for result in results)
     present(
         {
-            "store": _public(url),
+            "store": public(url),
             "note": place.note,
             "durability": durability,
             "kept": kept,
@@ -222,6 +195,33 @@ def _demo(arguments: argparse.Namespace) -> int:
     return serve(port=arguments.port, store=arguments.store, browser=not arguments.no_browser, as_json=arguments.json)
 
 
+# --- Moving and watching ---------------------------------------------------------------------------------------------
+
+
+def _copy(arguments: argparse.Namespace) -> int:
+    from . import moving  # most commands do without
+
+    return moving.copy(arguments, _presenter(arguments))
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    from . import moving
+
+    return moving.export_lines(arguments, _presenter(arguments))
+
+
+def _import(arguments: argparse.Namespace) -> int:
+    from . import moving
+
+    return moving.import_lines(arguments, _presenter(arguments))
+
+
+def _watch(arguments: argparse.Namespace) -> int:
+    from . import watching
+
+    return watching.watch(arguments)
+
+
 _COMMANDS: Final[dict[str, Callable[[argparse.Namespace], int]]] = {
     "demo": _demo,
     "check": _check,
@@ -232,4 +232,8 @@ _COMMANDS: Final[dict[str, Callable[[argparse.Namespace], int]]] = {
     "purge": _on_store(_purge),
     "migrate": _on_store(_migrate, SessionConfig(deadline=3600.0)),  # however large the tables are
     "stats": _on_store(_stats),
+    "copy": _copy,
+    "export": _export,
+    "import": _import,
+    "watch": _watch,
 }

@@ -20,23 +20,50 @@ from .humane import ago, duration, plural, safe, size, until
 try:
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        SpinnerColumn,
+        Task,
+        TaskProgressColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
     from rich.table import Table
     from rich.text import Text
     from rich.tree import Tree
 except ImportError as error:
     raise MissingExtra("showing tables (--json does without)", "cli") from error
 
-__all__ = ["check", "end", "end_user", "list", "migrate", "progress", "purge", "show", "stats"]
+__all__ = [
+    "check",
+    "copy",
+    "end",
+    "end_user",
+    "export",
+    "import_",
+    "list",
+    "meter",
+    "migrate",
+    "new_console",
+    "progress",
+    "purge",
+    "show",
+    "stats",
+]
 
 _WIDE: Final = 200  # columns where nobody's terminal sets a limit
 _ROOMY: Final = 100  # columns where the check's table need not be narrow
 _FOUND: Final = 24
 _MOST_MEMBERS: Final = 30  # members of a value that are shown
 _LONGEST_TEXT: Final = 300  # and characters of a text
+_TELL_EVERY: Final = 5.0  # seconds between two lines where there is no terminal to show a bar on
 
 
-def _console() -> Console:
+def new_console() -> Console:
+    """Standard output, for text that is shown as it is: as wide as the terminal, or wide where there is none."""
     console = Console(markup=False, highlight=False, emoji=False)
     return console if console.is_terminal else Console(markup=False, highlight=False, emoji=False, width=_WIDE)
 
@@ -51,7 +78,7 @@ def _or_dash(text: str | None) -> Text:
 
 def list(document: dict[str, Any]) -> None:  # noqa: A001 - the command's name
     """A row for each session, the latest seen first."""
-    console, now = _console(), time.time()
+    console, now = new_console(), time.time()
     sessions = document["sessions"]
     if not sessions:
         console.print(Text(f"No live sessions in {safe(document['store'])}."))
@@ -90,7 +117,7 @@ def show(document: dict[str, Any]) -> None:
     fields = tree.add(Text.assemble((title, "bold"), (f"  {size(document['size'])}", "dim")))
     for field in document["fields"]:
         _add_field(fields, field)
-    _console().print(tree)
+    new_console().print(tree)
 
 
 def _metadata(document: dict[str, Any], now: float) -> Iterator[tuple[str, Text]]:
@@ -145,23 +172,23 @@ def end(document: dict[str, Any]) -> None:
     """One line."""
     was_over = document["reason"] == "expired"
     words = "had expired by itself, and is removed" if was_over else "is ended, for good"
-    _console().print(Text(f"Session {document['handle']} {words}."))
+    new_console().print(Text(f"Session {document['handle']} {words}."))
 
 
 def end_user(document: dict[str, Any]) -> None:
     """One line."""
     ended = plural(document["ended"], "session")
-    _console().print(Text(f"Ended {ended} of user {safe(document['user_id'])}."))
+    new_console().print(Text(f"Ended {ended} of user {safe(document['user_id'])}."))
 
 
 def purge(document: dict[str, Any]) -> None:
     """One line."""
-    _console().print(Text(f"Removed {plural(document['removed'], 'dead session')}."))
+    new_console().print(Text(f"Removed {plural(document['removed'], 'dead session')}."))
 
 
 def migrate(document: dict[str, Any]) -> None:
     """One line."""
-    _console().print(Text(f"The schema is up to date: version {document['schema']}."))
+    new_console().print(Text(f"The schema is up to date: version {document['schema']}."))
 
 
 def stats(document: dict[str, Any]) -> None:
@@ -172,7 +199,7 @@ def stats(document: dict[str, Any]) -> None:
     table.add_row(Text("space", style="dim"), _or_dash(None if document["bytes"] is None else size(document["bytes"])))
     level = f"{document['durability']}: an acknowledged write {_SURVIVES[document['durability']]}"
     table.add_row(Text("durability", style="dim"), Text(level))
-    _console().print(table)
+    new_console().print(table)
 
 
 _NESTED: Final = frozenset({dict, type([])})  # the name `list` is a command here
@@ -183,6 +210,115 @@ _SURVIVES: Final = {
     "power": "survives a power cut",
     "replicated": "survives the loss of the primary",
 }
+
+
+# --- Moving ----------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def meter() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar on the terminal, or a line now and then where there is none. What it yields takes what is done, and how
+    many of how many."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _teller(console)
+        return
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(bar_width=24))
+    figures = (TaskProgressColumn(), MofNCompleteColumn(), _Speed(), TimeRemainingColumn())
+    with Progress(*columns, *figures, console=console, transient=True) as bar:
+        task, doing = bar.add_task("", total=None), ""
+
+        def tell(what: str, done: int, total: int) -> None:
+            nonlocal doing
+            if what != doing:
+                doing = what
+                bar.reset(task)
+            bar.update(task, description=what, completed=done, total=max(total, done))
+
+        yield tell
+
+
+class _Speed(ProgressColumn):
+    """Sessions a second."""
+
+    def render(self, task: Task) -> Text:
+        return Text("" if task.speed is None else f"{task.speed:,.0f}/s", style="dim")
+
+
+def _teller(console: Console) -> Callable[[str, int, int], None]:
+    told_at, doing = time.monotonic(), ""
+
+    def tell(what: str, done: int, total: int) -> None:
+        nonlocal told_at, doing
+        now = time.monotonic()
+        if now - told_at >= _TELL_EVERY:
+            told_at, doing = now, what
+            console.print(Text(f"{what}: {done:,} of {max(total, done):,}"))
+
+    return tell
+
+
+def copy(document: dict[str, Any]) -> None:
+    """A few lines, and what to do next."""
+    console, dry = new_console(), document["dry_run"]
+    seconds = document["seconds"]
+    moved = document["copied"] + document["already_there"] + document["renewed"]
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim")
+    table.add_column(justify="right")
+    table.add_column(style="dim")
+    for name, words in _MOVED.items():
+        number = document[name] if isinstance(document[name], int) else len(document[name])
+        bad = number and name in ("changed_in_both", "failed")
+        if number or name != "failed":
+            table.add_row(name.replace("_", " "), Text(f"{number:,}", style="bold red" if bad else "bold"), words)
+    table.add_row("seconds", f"{seconds:,.1f}", f"{moved / max(seconds, 0.001):,.0f} sessions a second")
+    console.print(table)
+    console.print(_moved_to(document), soft_wrap=True)
+    if dry:
+        console.print(Text("Nothing was written: this is what would be done.", style="yellow"))
+
+
+_MOVED: Final = {
+    "copied": "sessions that were not there",
+    "already_there": "as they are to be, or newer",
+    "renewed": "copies that were out of date",
+    "ended": "copies of sessions that have ended",
+    "changed_in_both": "left as they are; the log names them",
+    "failed": "left as they are; the log names them",
+}
+
+
+def _moved_to(document: dict[str, Any]) -> Text:
+    source, target = safe(document["from"]), safe(document["to"])
+    if document["changed_in_both"] or document["failed"]:
+        return Text.assemble(("Not all of it", "bold red"), f" is in {target}.")
+    if document["dry_run"]:
+        return Text(f"{source} → {target}")
+    found = Text.assemble(("Copied", "bold green"), f" to {target}, as it was a moment ago in {source}. ")
+    return found.append("Let the site use it, then run this once more.", style="dim")
+
+
+def export(document: dict[str, Any]) -> None:
+    """One line."""
+    exported = plural(document["exported"], "session")
+    told = Text(f"Exported {exported} of {safe(document['store'])} to {safe(document['file'])}.")
+    new_console().print(told, soft_wrap=True)
+
+
+def import_(document: dict[str, Any]) -> None:
+    """A line or two."""
+    told = [f"Imported {plural(document['imported'], 'session')} into {safe(document['store'])}"]
+    if document["already_there"]:
+        told.append(f"{document['already_there']:,} there already, and left as they are")
+    if document["expired"]:
+        told.append(f"{document['expired']:,} past their time")
+    console = new_console()
+    console.print(Text("; ".join(told) + "."), soft_wrap=True)
+    if document["ids"] is not None:
+        console.print(
+            Text(f"The new ids are in {safe(document['ids'])}: whoever has them is signed in.", style="yellow")
+        )
 
 
 # --- The check --------------------------------------------------------------------------------------------------------
@@ -200,7 +336,7 @@ def progress(steps: int) -> Iterator[Callable[[Any], None]]:
 
 def check(document: dict[str, Any]) -> None:
     """A row for each promise, and the verdict."""
-    console = _console()
+    console = new_console()
     table = _table()
     table.add_column("")
     table.add_column("promise, and how it was tested", overflow="fold")

@@ -12,15 +12,17 @@ from typing import Any, Final
 
 from .. import ids
 
-__all__ = ["DEMO_PORT", "DEMO_STORE", "STORE_VARIABLE", "UsageError", "make_parser", "put_in_order"]
+__all__ = ["DEMO_PORT", "DEMO_STORE", "STORE_VARIABLE", "Failure", "UsageError", "make_parser", "put_in_order"]
 
 STORE_VARIABLE: Final = "SOJOURN_STORE"
 DEMO_PORT: Final = 8765
 DEMO_STORE: Final = "sqlite:///sojourn-demo.db"
 
-_VALUED: Final = frozenset({"--store", "--user", "--limit", "--after", "--port"})  # options that take the next word
+# Options that take the next word.
+_VALUED: Final = frozenset({"--store", "--user", "--limit", "--after", "--port", "--session", "--since", "--ids"})
 _LARGEST_PAGE: Final = 100_000
 _LARGEST_PORT: Final = 65_535
+_LONGEST_POSITION: Final = 4000  # digits: there may be very many of a cluster
 
 _EXAMPLES: Final = """\
 examples:
@@ -28,6 +30,9 @@ examples:
   sojourn check sqlite:///sessions.db            does this store keep its promises, on this machine?
   sojourn list sqlite:///sessions.db --user ada  who is signed in where
   sojourn end sqlite:///sessions.db HANDLE       sign one session out
+  sojourn watch sqlite:///sessions.db            what happens, as it happens
+  sojourn copy sqlite:///sessions.db valkey://127.0.0.1
+                                                 move to another store, while the site runs
 
 stores:
   memory://                      this process only
@@ -43,11 +48,15 @@ class UsageError(Exception):
     """The command line makes no sense. The message says what would."""
 
 
+class Failure(Exception):
+    """It could not be done, for a reason that is not the store's. The message says why."""
+
+
 def make_parser(version: str) -> argparse.ArgumentParser:
     """The parser of the whole command line."""
     parser = argparse.ArgumentParser(
         prog="sojourn",
-        description="Look at a store of sessions, end some of them, check the store's promises, see a demo.",
+        description="Look at a store of sessions, end or move some of them, check the store's promises, see a demo.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -69,6 +78,15 @@ def make_parser(version: str) -> argparse.ArgumentParser:
     _add(commands, "purge", "remove dead sessions now")
     _add(commands, "migrate", "make the tables of a store, or bring them up to date, as its first use would")
     _add(commands, "stats", "how many sessions, how much space, which durability")
+    _add_watch(commands)
+    _add_copy(commands)
+    export = _add(commands, "export", "write all live sessions to a file, a line of JSON each, without their secrets")
+    export.add_argument(
+        "file", metavar="FILE", nargs="?", default="-", help="the file (-, the default: standard output)"
+    )
+    importing = _add(commands, "import", "create the sessions of an exported file that are not there, with new ids")
+    importing.add_argument("file", metavar="FILE", help="the file (-: standard input)")
+    importing.add_argument("--ids", metavar="FILE", help="write the new ids, which are secret, to this new file")
     return parser
 
 
@@ -88,7 +106,7 @@ def put_in_order(argv: Sequence[str]) -> list[str]:
             words.extend(coming)
         elif word in _VALUED:
             options.append("=".join([word, *islice(coming, 1)]))
-        elif word.startswith("-") and not (ids.is_handle(word) or ids.split(word)):
+        elif word.startswith("-") and word != "-" and not (ids.is_handle(word) or ids.split(word)):
             options.append(word)
         else:
             words.append(word)
@@ -106,6 +124,25 @@ def _add(commands: Any, name: str, what: str) -> argparse.ArgumentParser:
     return parser
 
 
+def _add_copy(commands: Any) -> None:
+    what = "copy all live sessions into another store, while your application goes on; run again, it goes on"
+    parser = commands.add_parser("copy", help=what, description=f"{what[0].upper()}{what[1:]}.", allow_abbrev=False)
+    parser.add_argument("source", metavar="FROM", help="the store that your application uses")
+    parser.add_argument("target", metavar="TO", help="the store that it is to use")
+    parser.add_argument("--dry-run", action="store_true", help="count what would be done, and write nothing")
+    _add_json(parser)
+
+
+def _add_watch(commands: Any) -> None:
+    watch = _add(commands, "watch", "show what happens to sessions, as it happens, until Ctrl-C")
+    which = watch.add_mutually_exclusive_group()
+    which.add_argument("--user", metavar="USER", help="only the sessions of this user")
+    which.add_argument("--session", metavar="HANDLE", help="only this session, until it ends")
+    watch.add_argument(
+        "--since", metavar="POSITION", type=_position, help="begin there in the history (0: with the oldest kept)"
+    )
+
+
 def _add_demo(commands: Any) -> None:
     what = "serve a small shop that shows what sessions can do, and open it in a browser"
     parser = commands.add_parser("demo", help=what, description=f"{what[0].upper()}{what[1:]}.", allow_abbrev=False)
@@ -118,6 +155,12 @@ def _add_demo(commands: Any) -> None:
 
 def _add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
+
+
+def _position(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or len(text) > _LONGEST_POSITION:
+        raise argparse.ArgumentTypeError(f"{text!r} is no position of a history: that is a whole number")
+    return int(text)
 
 
 def _up_to(most: int, least: int = 1) -> Any:

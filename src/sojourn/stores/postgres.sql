@@ -294,25 +294,26 @@ WHERE ctid = ANY (ARRAY(
 SELECT handle, body, accessed_at, fence, leased_until FROM session
 WHERE handle = ANY (:handles) AND epoch = (SELECT epoch FROM era);
 
+-- (epoch + 0: nearly all are of this epoch. Its index would find everything, to be sorted for each page.)
 -- name: walk
 SELECT handle, body, accessed_at, fence, leased_until FROM session
-WHERE handle > :after AND epoch = (SELECT epoch FROM era) ORDER BY handle LIMIT :limit;
+WHERE handle > :after AND epoch + 0 = (SELECT epoch FROM era) ORDER BY handle LIMIT :limit;
 
 -- name: summaries
 SELECT handle, body, accessed_at, fence, leased_until FROM session
-WHERE handle > :after AND expires_at > (SELECT moment(:now)) AND epoch = (SELECT epoch FROM era)
+WHERE handle > :after AND expires_at > (SELECT moment(:now)) AND epoch + 0 = (SELECT epoch FROM era)
 ORDER BY handle LIMIT :limit;
 
 -- name: summaries_of_user
 SELECT handle, body, accessed_at, fence, leased_until FROM session
 WHERE user_id = :user_id AND handle > :after AND expires_at > (SELECT moment(:now))
-  AND epoch = (SELECT epoch FROM era)
+  AND epoch + 0 = (SELECT epoch FROM era)
 ORDER BY handle LIMIT :limit;
 
 -- name: user_oldest_first
 SELECT handle FROM session
 WHERE user_id = :user_id AND expires_at > (SELECT moment(:now)) AND handle <> :handle
-  AND epoch = (SELECT epoch FROM era)
+  AND epoch + 0 = (SELECT epoch FROM era)
 ORDER BY authenticated_at, handle;
 
 -- name: lock_shared

@@ -214,21 +214,22 @@ DELETE FROM session
 WHERE handle IN (SELECT handle FROM session WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)
 RETURNING handle, user_id, expires_at;
 
+-- (+epoch: nearly all are of this epoch. Its index would find everything, to be sorted for each page.)
 -- name: summaries
 SELECT handle, body, accessed_at, fence, leased_until FROM session
-WHERE handle > ? AND expires_at > ? AND epoch = (SELECT epoch FROM held) ORDER BY handle LIMIT ?;
+WHERE handle > ? AND expires_at > ? AND +epoch = (SELECT epoch FROM held) ORDER BY handle LIMIT ?;
 
 -- name: summaries_of_user
 SELECT handle, body, accessed_at, fence, leased_until FROM session
-WHERE user_id = ? AND handle > ? AND expires_at > ? AND epoch = (SELECT epoch FROM held) ORDER BY handle LIMIT ?;
+WHERE user_id = ? AND handle > ? AND expires_at > ? AND +epoch = (SELECT epoch FROM held) ORDER BY handle LIMIT ?;
 
 -- name: walk
 SELECT handle, body, accessed_at, fence, leased_until FROM session
-WHERE handle > ? AND epoch = (SELECT epoch FROM held) ORDER BY handle LIMIT ?;
+WHERE handle > ? AND +epoch = (SELECT epoch FROM held) ORDER BY handle LIMIT ?;
 
 -- name: user_oldest_first
 SELECT handle FROM session
-WHERE user_id = ? AND expires_at > ? AND handle <> ? AND epoch = (SELECT epoch FROM held)
+WHERE user_id = ? AND expires_at > ? AND handle <> ? AND +epoch = (SELECT epoch FROM held)
 ORDER BY authenticated_at, handle;
 
 -- name: least_used
