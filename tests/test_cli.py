@@ -14,14 +14,14 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from enum import Enum
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
 import pytest
 
+from commands import Ran, runner
 from servers import postgres
 from sojourn import SessionConfig, SessionManager, codec, register
-from sojourn.cli import humane, main
+from sojourn.cli import humane
 from sojourn.cli.inspecting import plain
 from sojourn.cli.parsing import put_in_order
 
@@ -53,34 +53,10 @@ def shop(tmp_path: Path) -> Iterator[Shop]:
     shop.sessions.close()
 
 
-@pytest.fixture(autouse=True)
-def _no_store_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("SOJOURN_STORE", raising=False)
-
-
-@dataclass(frozen=True)
-class Ran:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def document(self) -> Any:
-        return json.loads(self.out)
-
-
 @pytest.fixture
-def sojourn(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
+def sojourn(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ran]:
     """Run the command line in this process."""
-
-    def ran(*argv: str) -> Ran:
-        try:
-            code = main(list(argv))
-        except SystemExit as stop:
-            code = stop.code if isinstance(stop.code, int) else 0
-        return Ran(code, *capsys.readouterr())
-
-    return ran
+    return runner(capsys, monkeypatch)
 
 
 def without(module: str, *argv: str) -> subprocess.CompletedProcess[str]:

@@ -21,41 +21,18 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from commands import Ran, runner
 from sojourn import Handle, SessionConfig, SessionManager, codec, register
 from sojourn.blocking import run
-from sojourn.cli import console, main
+from sojourn.cli import console
 from sojourn.cli.lines import Lines
 from sojourn.record import Change
 
 
-@dataclass(frozen=True)
-class Ran:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def document(self) -> Any:
-        return json.loads(self.out)
-
-
 @pytest.fixture
-def ran(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
+def ran(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ran]:
     """Run the command line in this process."""
-
-    def run_it(*argv: str) -> Ran:
-        try:
-            code = main(list(argv))
-        except SystemExit as stop:
-            code = stop.code if isinstance(stop.code, int) else 0
-        return Ran(code, *capsys.readouterr())
-
-    return run_it
-
-
-@pytest.fixture(autouse=True)
-def _no_store_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("SOJOURN_STORE", raising=False)
+    return runner(capsys, monkeypatch)
 
 
 class Site:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
 import threading
@@ -12,6 +13,7 @@ from histories import Event, Verdict, now
 from talking import ready, say
 
 from sojourn import (
+    AsyncSessionManager,
     ConflictError,
     Handle,
     OutcomeUnknown,
@@ -21,7 +23,6 @@ from sojourn import (
     SessionNotFound,
     StoreUnavailable,
 )
-from sojourn.blocking import run
 
 __all__ = ["LIVING", "Ids", "live"]
 
@@ -101,39 +102,15 @@ def _event(kind: Any, session_id: str, began: float, ended: float, verdict: Verd
     )  # fmt: skip
 
 
-class _Plain:
-    """A blocking manager whose methods are all awaited."""
-
-    def __init__(self, manager: SessionManager) -> None:
-        self._manager = manager
-
-    def session(self, session_id: str) -> _Block:
-        return _Block(self._manager.session(session_id))
-
-    def __getattr__(self, name: str) -> Any:
-        async def call(*args: Any) -> Any:
-            return getattr(self._manager, name)(*args)
-
-        return call
-
-
-class _Block:
-    def __init__(self, block: Any) -> None:
-        self._block = block
-
-    async def __aenter__(self) -> Any:
-        return self._block.__enter__()
-
-    async def __aexit__(self, *error: object) -> Any:
-        return self._block.__exit__(*error)
-
-
 def as_a_client(url: str, ids: str, turns: str, number: str) -> None:
     """Live in a process of its own, and say what was done."""
-    with SessionManager(url, config=SessionConfig(deadline=10)) as sessions:
-        ready()
-        events = run(live(_Plain(sessions), Ids(json.loads(ids)), f"process {number}", int(turns)))
-    say(json.dumps([vars(event) for event in events]))
+
+    async def whole() -> list[Event]:
+        async with AsyncSessionManager(url, config=SessionConfig(deadline=10)) as sessions:
+            ready()
+            return await live(sessions, Ids(json.loads(ids)), f"process {number}", int(turns))
+
+    say(json.dumps([vars(event) for event in asyncio.run(whole())]))
 
 
 def sweep(url: str, expired: str, _number: str) -> None:

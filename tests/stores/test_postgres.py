@@ -63,20 +63,6 @@ class TestAsync(PostgresContract):
     world: World = "async"
 
 
-@pytest.fixture
-def database() -> Iterator[Database]:
-    with postgres.fresh() as one:
-        yield one
-
-
-@pytest.fixture
-def store(database: Database) -> Iterator[Store]:
-    """A store that goes by the caller's clock, for blocking callers."""
-    one = open_store(database.url(clock="caller", deadline=10))
-    yield one
-    run(one.close())
-
-
 # --- Time ------------------------------------------------------------------------------------------------------------
 
 

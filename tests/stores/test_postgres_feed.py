@@ -7,14 +7,12 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterator
 
 import psycopg
 import pytest
 from feeds import ALL, feed_of, quiet, said
 
 import worlds
-from servers import postgres
 from servers.postgres import Database, PostgreSQL
 from servers.process import until
 from servers.proxy import Proxy, through
@@ -27,24 +25,6 @@ from sojourn.stores.postgres_telling import channel_of, hints_in
 from sojourn.stores.postgres_wire import Wire
 from sojourn.testing import NOW, new_record, successor
 from sojourn.waiting import run
-
-
-@pytest.fixture
-def database() -> Iterator[Database]:
-    with postgres.fresh() as one:
-        yield one
-
-
-@pytest.fixture
-def store(database: Database) -> Iterator[Store]:
-    """A store that goes by the caller's clock, for blocking callers."""
-    one = open_store(database.url(clock="caller", deadline=5))
-    yield one
-    run(one.close())
-
-
-def name_of(world: worlds.World) -> str:
-    return "async" if world is worlds.ASYNC else "blocking"
 
 
 async def change(store: Store, record: Record, *fields: str) -> Record:
@@ -334,7 +314,7 @@ def test_a_server_that_is_gone(world: worlds.World, how: str) -> None:
     with PostgreSQL() as server:
 
         async def body() -> None:
-            store = open_store(server.url(clock="caller", deadline=1), world=name_of(world))
+            store = open_store(server.url(clock="caller", deadline=1), world=world.name)
             await store.create(record := new_record(), NOW)
             feed = await feed_of(store)
             assert await quiet(feed)
@@ -443,7 +423,7 @@ def test_closing_wakes_who_waits(database: Database, world: worlds.World, what: 
     """Whoever waits in `hints` when the feed is closed, or its store, is told so at once; the connection is gone."""
 
     async def body() -> None:
-        store = open_store(database.url(clock="caller"), world=name_of(world))
+        store = open_store(database.url(clock="caller"), world=world.name)
         feed = await feed_of(store)
         began = time.monotonic()
 

@@ -1,0 +1,189 @@
+"""What one watcher is told, and who waits for a lease. Both are made, and told, by the hub.
+
+A watch begins behind: it reads the history by itself until it is where the hub is, and then the hub feeds it. One that
+does not keep up falls behind again. So what waits for a slow watcher is bounded, and no fact is lost to it either, as
+long as the store keeps it.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+
+from .. import facts
+from ..errors import HistoryTrimmed, StoreError
+from ..record import Change, replace
+from ..waiting import Signal
+
+if TYPE_CHECKING:
+    from .hub import Hub
+
+__all__ = ["ALL", "PAGE", "TICK", "Topic", "Turn", "Watch"]
+
+log = logging.getLogger("sojourn")
+
+TICK: Final = 1.0
+"""Seconds between two looks when the feed says nothing."""
+
+PAGE: Final = 500
+"""Facts read at a time."""
+
+_MOST: Final = 1000  # changes that wait for a watcher
+
+Topic: TypeAlias = tuple[Literal["session", "user", "all"], str]
+"""What is watched: a session by its handle, a user's sessions, or all."""
+
+ALL: Final[Topic] = ("all", "")
+
+
+class Watch:
+    """What one watcher is told. Made by `Hub.watch`."""
+
+    def __init__(self, hub: Hub, topic: Topic, since: int) -> None:
+        self._hub = hub
+        self.topic = topic
+        self._position = since  # where it is in the history, while it is behind
+        self._behind = True
+        self._pending: dict[str, Change] = {}
+        self._said: dict[str, Change] = {}  # what is said while it is behind, and comes after what it has yet to read
+        self._signal: Signal | None = None
+        self._ended = False
+        self.live = False
+        """Whether the feed has told of all that it watches, without a break."""
+
+    async def next(self, timeout: float | None = None) -> Change | None:
+        """The next change, as soon as there is one; None if there was none for so many seconds, or if the session that
+        is watched has ended. Raises `StoreUnavailable` once the store was closed."""
+        until = None if timeout is None else time.monotonic() + timeout
+        while True:
+            self._hub.check_open()
+            with self._hub.lock:
+                if self._pending:
+                    return self._pending.pop(next(iter(self._pending)))
+                if self._ended:
+                    return None
+                self._signal = signal = self._hub.waiting.signal()
+                behind = self._behind
+            if behind and await self._catch_up():
+                continue
+            left = TICK if until is None else min(until - time.monotonic(), TICK)
+            if left <= 0:
+                return None
+            await signal.wait(left)
+            self._hub.go_on()
+
+    @property
+    def over(self) -> bool:
+        """Whether there will be no other change, as the session that is watched has ended."""
+        return self._ended and not self._pending
+
+    async def close(self) -> None:
+        """Tell it nothing any more."""
+        await self._hub.leave(self.topic, self)
+
+    # --- What the hub says, under its lock ---------------------------------------------------------------------------
+
+    def tell(self, before: int, told: Iterable[Change]) -> None:
+        """Facts that come after this position of the history."""
+        if not self._behind:
+            mine = [change for change in told if self._wants(change)]
+            if len(self._pending) + len(mine) > _MOST:
+                self._behind, self._position = True, before
+            else:
+                self._take(mine)
+        self.wake()
+
+    def say(self, change: Change) -> None:
+        """Fields changed, or something was missed. Together with what waits of the same kind it is one change."""
+        if self._ended:
+            return
+        waiting = self._said if self._behind else self._pending
+        key = f"{change.kind}:{change.handle}:{change.reason}"
+        before = waiting.get(key)
+        if before is not None:
+            waiting[key] = _together(before, change)
+        elif len(waiting) < _MOST:
+            waiting[key] = change
+        else:
+            waiting["missed::changes"] = facts.missed("changes", change.at)
+        self.wake()
+
+    def wake(self) -> None:
+        """There may be something to do."""
+        if self._signal is not None:
+            self._signal.set()
+            self._signal = None
+
+    # --- Parts -------------------------------------------------------------------------------------------------------
+
+    def _wants(self, change: Change) -> bool:
+        kind, name = self.topic
+        return kind == "all" or name == (change.handle if kind == "session" else change.user_id)
+
+    def _take(self, told: Iterable[Change]) -> None:
+        for change in told:
+            if not self._ended:
+                self._pending[change.id] = change
+                self._ended = change.kind == "ended" and self.topic[0] == "session"
+
+    async def _catch_up(self) -> bool:
+        """Read a page of the history. Returns whether there was something."""
+        hub = self._hub
+        try:
+            position, told = await hub.store.changes(self._position, PAGE)
+        except HistoryTrimmed as gap:
+            with hub.lock:
+                missed = facts.missed("history", hub.clock())
+                self._pending[missed.id] = missed
+                self._position = gap.position
+            return True
+        except StoreError as error:
+            hub.check_open()
+            log.info("a watcher could not read the history and will try again: %s", error)
+            return False
+        with hub.lock:
+            self._take(change for change in told if self._wants(change))
+            self._position = position
+            if position == hub.position:
+                self._behind = False
+                for change in self._said.values():
+                    if not hub.has_ended(change.handle):
+                        self.say(change)
+                self._said = {}
+        return bool(told or self._pending)
+
+
+class Turn:
+    """Wakes who waits for the lease of a session. Made by `Hub.turn`."""
+
+    def __init__(self, hub: Hub, handle: str) -> None:
+        self._hub = hub
+        self._topic: Topic = ("session", handle)
+        self._signal: Signal | None = None
+
+    def arm(self) -> None:
+        """From here on, whatever is said of the session ends the next `wait`."""
+        self._signal = self._hub.waiting.signal()
+
+    async def wait(self, timeout: float) -> None:
+        """Until something is said of the session; at most so many seconds."""
+        if self._signal is not None:
+            await self._signal.wait(timeout)
+
+    def wake(self) -> None:
+        """Something was said of the session."""
+        if self._signal is not None:
+            self._signal.set()
+
+    async def close(self) -> None:
+        """Nobody waits any more."""
+        await self._hub.leave(self._topic, self)
+
+
+def _together(before: Change, after: Change) -> Change:
+    """Two changes of a session as one."""
+    if before.fields is None or after.fields is None:
+        return replace(after, fields=None)
+    return replace(after, fields=tuple(dict.fromkeys(before.fields + after.fields)))

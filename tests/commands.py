@@ -1,0 +1,41 @@
+"""The command line, run in this process."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from sojourn.cli import main
+
+__all__ = ["Ran", "runner"]
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a command printed, and its exit code."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> Any:
+        return json.loads(self.out)
+
+
+def runner(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ran]:
+    """Runs commands, with no store in the environment."""
+    monkeypatch.delenv("SOJOURN_STORE", raising=False)
+
+    def run(*argv: str) -> Ran:
+        try:
+            code = main(list(argv))
+        except SystemExit as stop:
+            code = stop.code if isinstance(stop.code, int) else 0
+        return Ran(code, *capsys.readouterr())
+
+    return run
