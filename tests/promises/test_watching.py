@@ -7,9 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from places import Place
+from places import Opened, Place
 
-from sojourn import Change, ConfigurationError, Handle, SessionConfig, SessionNotFound, StoreUnavailable
+import worlds
+from servers.valkey import Valkey
+from sojourn import Change, ConfigurationError, Handle, SessionConfig, SessionLeased, SessionNotFound, StoreUnavailable
 from sojourn.store import HISTORY
 from sojourn.testing import Clock
 
@@ -252,6 +254,29 @@ async def test_watchers_that_are_gone_cost_nothing(place: Place) -> None:
     await watches.pop().close()
     watches.clear()
     await place.world.until(lambda: not hub._watches and not hub._seen)
+
+
+async def test_who_waited_for_a_lease_is_forgotten(place: Place) -> None:
+    """When nobody waits for the lease of a session any more, the feed is no longer asked to tell of it."""
+    here = place.sessions()
+    session_id = await here.create_session()
+    async with here.exclusive(session_id):
+        with pytest.raises(SessionLeased):
+            await here.exclusive(session_id, wait=0.3).__aenter__()
+    assert not here.engine._hub._followed
+
+
+async def test_a_session_that_vanished_has_ended(world: worlds.World, opened: Opened) -> None:
+    """When a server loses all that it held, its history included, whoever watches a session is told that it is over."""
+    with Valkey() as server:
+        here = opened(server.url())
+        session_id = await here.create_session()
+        async with here.watch(session=session_id) as watch:
+            assert await watch.next(0.2) is None
+            server.do("FLUSHALL")
+            found = await told(watch, lambda changes: "ended" in kinds(changes))
+            assert set(kinds(found)) <= {"missed", "ended"}
+            assert await watch.next(1) is None
 
 
 async def test_nothing_is_told_of_a_life_before_its_beginning(place: Place) -> None:

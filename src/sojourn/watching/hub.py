@@ -55,6 +55,7 @@ class Hub:
         """Up to where the history was read; None: nobody reads it."""
         self._watches: dict[Topic, weakref.WeakSet[Watch]] = {}
         self._turns: dict[Topic, weakref.WeakSet[Turn]] = {}
+        self._followed: set[str] = set()  # the sessions that the feed was asked to tell of
         self._seen: dict[str, bytes] = {}  # the versions at which sessions that are watched were seen; b"": not yet
         self._ended: dict[str, None] = {}  # the last sessions whose end was told
         self._ready: list[tuple[Topic, Signal]] = []  # who waits for a feed that tells of this
@@ -144,10 +145,12 @@ class Hub:
 
     async def _join(self, topic: Topic) -> bool:
         """Have the feed tell of this. Returns whether it does from now on."""
+        session = topic[0] == "session"
         with self.lock:
             feed = self._feed
+            if session:
+                self._followed.add(topic[1])
         self.go_on()
-        session = topic[0] == "session"
         try:
             return feed is not None and await feed.follow([topic[1]] if session else [], everything=not session)
         except StoreError as error:
@@ -161,9 +164,9 @@ class Hub:
                 for topic in [topic for topic, group in groups.items() if not group]:
                     del groups[topic]
             sessions = self._sessions()
-            gone = [handle for handle in self._seen if handle not in sessions]
-            for handle in gone:
-                del self._seen[handle]
+            gone = self._followed - sessions
+            self._followed &= sessions
+            self._seen = {handle: version for handle, version in self._seen.items() if handle in sessions}
             feed = self._feed
         if feed is not None and gone:
             try:
@@ -223,7 +226,7 @@ class Hub:
             if now - looked_at < TICK:
                 continue
             looked_at = now
-            await self._read()
+            await self._keep_up()
             await self._bury()
             await self._forget()
             with self.lock:
@@ -253,7 +256,7 @@ class Hub:
             if not hint.handle:
                 await self._look_at_everything()
             elif hint.facts and not read:
-                await self._read()  # all there is, also of what the next hints tell
+                await self._keep_up()  # all there is, also of what the next hints tell
                 read = True
             if hint.version is not None:
                 self._changed(hint.handle, hint.user_id, hint.version, hint.fields)
@@ -270,8 +273,14 @@ class Hub:
         for _, signal in ready:
             signal.set()
 
-    async def _read(self) -> None:
-        """Read the history to its end, and tell of it."""
+    async def _keep_up(self) -> None:
+        """Read the history. Where facts in it were lost, ends may have been among them: look at the sessions."""
+        if not await self._read():
+            await self._look_at(dict(self._seen))
+
+    async def _read(self) -> bool:
+        """Read the history to its end, and tell of it. Returns whether it was whole."""
+        whole = True
         while True:
             before = self.position or 0
             try:
@@ -281,9 +290,10 @@ class Hub:
                     self.position = gap.position
                     for watch in _members(self._watches):
                         watch.say(facts.missed("history", self.clock()))
+                whole = False
                 continue
             if not told:
-                return
+                return whole
             with self.lock:
                 self.position = after
                 concerned = {watch for change in told for watch in self._concerned(change.handle, change.user_id)}
@@ -316,7 +326,7 @@ class Hub:
             if handle not in self._ended:  # nobody keeps why
                 with self.lock:
                     for watch in self._watches.get(("session", handle), ()):
-                        watch.tell(self.position or 0, [facts.ended(handle, None, "ended", self.clock())])
+                        watch.end(facts.ended(handle, None, "ended", self.clock()))
         for handle, record in found.items():
             if not is_over(record, self.clock()):  # else it is about to be swept
                 self._changed(handle, record.user_id, record.version, None)

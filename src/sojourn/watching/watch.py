@@ -95,6 +95,11 @@ class Watch:
                 self._take(mine)
         self.wake()
 
+    def end(self, change: Change) -> None:
+        """The session that is watched is gone, and the history does not tell why."""
+        self._take([change])
+        self.wake()
+
     def say(self, change: Change) -> None:
         """Fields changed, or something was missed. Together with what waits of the same kind it is one change."""
         if self._ended:
