@@ -107,8 +107,9 @@ class Listeners:
 
     def start(self) -> None:
         """Call listeners from now on, in the background. Nothing happens if there are none, or if it was started."""
-        if self.idle:
-            self.idle = self._stopping = False
+        self.idle = False
+        if self._readers and self._work is None:
+            self._stopping = False
             self._work = self._waiting.start(self._serve, "sojourn-listeners")
 
     async def stop(self) -> None:
@@ -136,6 +137,13 @@ class Listeners:
     # --- The work ----------------------------------------------------------------------------------------------------
 
     async def _serve(self) -> None:
+        try:
+            await self._work_on()
+        finally:
+            if not self._stopping:  # its event loop was closed, or a listener ended its thread: the next operation
+                self._work, self.idle = None, True  # of the manager begins anew
+
+    async def _work_on(self) -> None:
         swept_at = time.monotonic()
         while not self._stopping:
             self._signal = signal = self._waiting.signal()

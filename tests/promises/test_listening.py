@@ -14,7 +14,7 @@ import pytest
 from places import Place
 
 import worlds
-from sojourn import Change, ConfigurationError, SessionConfig, SessionManager
+from sojourn import AsyncSessionManager, Change, ConfigurationError, SessionConfig, SessionManager
 
 
 class Log:
@@ -88,6 +88,20 @@ async def test_what_happened_while_nobody_listened_is_delivered(place: Place) ->
     await place.world.until(lambda: len(log.told) >= 5)
     assert log.handles() == [session_id.split(".")[0] for session_id in missed]
     assert before.split(".")[0] not in log.handles()
+
+
+async def test_listening_can_be_stopped(place: Place) -> None:
+    """After `stop_listeners` none is called, whatever the manager does; `start_listeners` goes on where they were."""
+    log, sessions = Log(), place.sessions()
+    sessions.on_created(log.of("here"), name="mail")
+    sessions.start_listeners()
+    await _begun(place, sessions)
+    await sessions.stop_listeners()
+    session_id = await sessions.create_session()
+    await place.pause(1.5)
+    assert log.told == []
+    sessions.start_listeners()
+    await place.world.until(lambda: log.handles() == [session_id.split(".")[0]])
 
 
 async def test_a_listener_that_fails_is_called_again(place: Place, caplog: pytest.LogCaptureFixture) -> None:
@@ -175,6 +189,25 @@ def test_listeners_need_names_of_their_own() -> None:
         sessions.on_created(print, deliver="each")
         with pytest.raises(ConfigurationError, match="deliver"):
             sessions.on_created(print, deliver="twice")  # type: ignore[arg-type]
+
+
+def test_listening_goes_on_in_another_event_loop(tmp_path: Any) -> None:
+    """A manager that is used in one event loop after another, without being closed, calls its listeners in each."""
+    told: list[str] = []
+    sessions = AsyncSessionManager(f"sqlite:///{tmp_path}/sessions.db")
+    sessions.on_created(lambda change: told.append(change.handle), deliver="each")
+
+    async def create(expected: int) -> None:
+        await sessions.is_session_active("begins to listen")
+        while any(reader.position is None for reader in sessions._listening._readers):
+            await asyncio.sleep(0.01)
+        await sessions.create_session()
+        while len(told) < expected:
+            await asyncio.sleep(0.01)
+
+    for number in (1, 2):
+        asyncio.run(asyncio.wait_for(create(number), 10))
+    asyncio.run(sessions.close())
 
 
 def test_a_forked_child_listens_by_itself(tmp_path: Any) -> None:
