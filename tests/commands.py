@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 
 from sojourn.cli import main
 
-__all__ = ["Ran", "runner"]
+__all__ = ["Ran", "interruptible", "runner"]
 
 
 @dataclass(frozen=True)
@@ -39,3 +40,8 @@ def runner(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) 
         return Ran(code, *capsys.readouterr())
 
     return run
+
+
+def interruptible() -> None:
+    """In a child, before it begins: an interrupt reaches it, also where whoever runs the tests ignores them."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)

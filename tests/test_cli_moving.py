@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from commands import Ran, runner
+from commands import Ran, interruptible, runner
 from sojourn import Handle, SessionConfig, SessionManager, codec, register
 from sojourn.blocking import run
 from sojourn.cli import console
@@ -196,7 +196,7 @@ def test_copy_is_interrupted(site: Site) -> None:
         "sys.exit(main())"
     )
     command = [sys.executable, "-c", program, "copy", site.url, site.other(), "--json"]
-    copied = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    copied = subprocess.run(command, capture_output=True, text=True, timeout=30, preexec_fn=interruptible)
     assert (copied.returncode, copied.stdout) == (130, "")
     assert copied.stderr == "sojourn: interrupted; what was copied stays: run it again, and it goes on\n"
 
@@ -424,6 +424,7 @@ class Watching:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=interruptible,
         )
 
     def next(self) -> str:

@@ -148,8 +148,10 @@ async def test_the_past_can_be_watched(place: Place) -> None:
     async with here.watch(session=second, since=position) as watch:
         assert [(change.kind, change.user_id) for change in await told(watch, len)] == [("created", "bob")]
     await here.end_session(second)
-    async with here.watch(session=Handle(second.split(".")[0]), since=position) as watch:  # though it is over
-        assert kinds([change async for change in watch]) == ["created", "ended"]
+    for sessions in (here, place.sessions()):  # though it is over, and whether or not somebody has watched before
+        async with sessions.watch(session=Handle(second.split(".")[0]), since=position) as watch:
+            lived = [change async for change in watch]
+        assert [(change.kind, change.user_id) for change in lived] == [("created", "bob"), ("ended", "bob")]
 
 
 async def test_who_asks_for_what_is_no_longer_kept_is_told_so(place: Place) -> None:

@@ -276,7 +276,7 @@ def copy(document: dict[str, Any]) -> None:
     console.print(table)
     console.print(_moved_to(document), soft_wrap=True)
     if dry:
-        console.print(Text("Nothing was written: this is what would be done.", style="yellow"))
+        console.print(Text("Nothing was copied: this is what would be done.", style="yellow"))
 
 
 _MOVED: Final = {

@@ -40,7 +40,7 @@ stores:
                                  ?durability=power (the default) or process
   postgresql://user@host/db      a PostgreSQL database, many machines
 
-A session is named by its handle, which is public. Session ids are secret: no command shows or takes one.
+A session is named by its handle, which is public. Session ids are secret: no command shows or takes one (import --ids writes new ones to a file).
 """
 
 
@@ -129,7 +129,7 @@ def _add_copy(commands: Any) -> None:
     parser = commands.add_parser("copy", help=what, description=f"{what[0].upper()}{what[1:]}.", allow_abbrev=False)
     parser.add_argument("source", metavar="FROM", help="the store that your application uses")
     parser.add_argument("target", metavar="TO", help="the store that it is to use")
-    parser.add_argument("--dry-run", action="store_true", help="count what would be done, and write nothing")
+    parser.add_argument("--dry-run", action="store_true", help="count what would be done, and copy nothing")
     _add_json(parser)
 
 

@@ -48,6 +48,7 @@ class Watch:
         self._behind = True
         self._pending: dict[str, Change] = {}
         self._said: dict[str, Change] = {}  # what is said while it is behind, and comes after what it has yet to read
+        self._gone: Change | None = None  # the end of its session, if the history turns out not to tell it
         self._signal: Signal | None = None
         self._ended = False
         self.live = False
@@ -96,8 +97,11 @@ class Watch:
         self.wake()
 
     def end(self, change: Change) -> None:
-        """The session that is watched is gone, and the history does not tell why."""
-        self._take([change])
+        """The session that is watched is gone, and the hub knows no fact of it. One that is behind may yet read it."""
+        if self._behind:
+            self._gone = change
+        else:
+            self._take([change])
         self.wake()
 
     def say(self, change: Change) -> None:
@@ -153,6 +157,8 @@ class Watch:
             self._position = position
             if position == hub.position:
                 self._behind = False
+                if self._gone is not None:
+                    self._take([self._gone])
                 for change in self._said.values():
                     if not hub.has_ended(change.handle):
                         self.say(change)
