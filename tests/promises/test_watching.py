@@ -7,12 +7,23 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import redis
 from places import Opened, Place
 
 import worlds
-from servers.valkey import Valkey
-from sojourn import Change, ConfigurationError, Handle, SessionConfig, SessionLeased, SessionNotFound, StoreUnavailable
+from servers.valkey import Valkey, fresh_prefix
+from sojourn import (
+    Change,
+    ConfigurationError,
+    Handle,
+    SessionConfig,
+    SessionLeased,
+    SessionManager,
+    SessionNotFound,
+    StoreUnavailable,
+)
 from sojourn.store import HISTORY
+from sojourn.stores.valkey import ValkeyStore
 from sojourn.testing import Clock
 
 PROMPT = 1.0
@@ -279,6 +290,24 @@ async def test_a_session_that_vanished_has_ended(world: worlds.World, opened: Op
             found = await told(watch, lambda changes: "ended" in kinds(changes))
             assert set(kinds(found)) <= {"missed", "ended"}
             assert await watch.next(1) is None
+
+
+def test_a_feed_that_only_looks_is_enough(valkey: Valkey) -> None:
+    """Over a client of one's own nothing is pushed: everything is looked at a few times a second, and nothing is missed
+    but which fields changed."""
+    client = redis.Redis(port=valkey.port, socket_timeout=5)
+    with SessionManager(ValkeyStore.over(client, prefix=fresh_prefix())) as here:
+        session_id = here.create_session("ada", {"n": 0})
+        with here.watch(session=session_id) as watch:
+            here.update(session_id, "n", lambda n: n + 1)
+            change = watch.next(5)
+            assert change is not None
+            assert (change.kind, change.fields) == ("changed", None)
+            newer = here.rotate(session_id)
+            here.end_session(newer)
+            lived = [change.kind for change in watch]
+    client.close()
+    assert [kind for kind in lived if kind != "changed"] == ["rotated", "ended"]
 
 
 async def test_nothing_is_told_of_a_life_before_its_beginning(place: Place) -> None:

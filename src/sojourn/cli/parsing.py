@@ -40,7 +40,8 @@ stores:
                                  ?durability=power (the default) or process
   postgresql://user@host/db      a PostgreSQL database, many machines
 
-A session is named by its handle, which is public. Session ids are secret: no command shows or takes one (import --ids writes new ones to a file).
+A session is named by its handle, which is public. Session ids are secret: no command shows or takes one;
+only import --ids writes the new ones, to a file.
 """
 
 
