@@ -15,14 +15,15 @@ demo: .venv/ready-demo  ## the shop, in a browser
 
 test: .venv/ready-test browser servers  ## every test (about a quarter of an hour on 2 cores)
 	$(BIN)/pytest -n 2 -m 'not battery'
-	$(BIN)/pytest -m battery
+	$(BIN)/pytest -m 'battery and not soak'
 
 quick: .venv/ready-test servers  ## the tests that one runs all day (under a minute): without the races, kills and faults
 	$(BIN)/pytest -n 2 -m 'not battery' --ignore tests/promises
 
-soak: .venv/ready-test servers  ## the properties with twenty times the examples, then five rounds of kills and races
+soak: .venv/ready-test servers  ## the properties with twenty times the examples, 100,000 sessions copied, then five rounds of kills and races
 	HYPOTHESIS_PROFILE=thorough $(BIN)/pytest -n 2 tests/test_merge.py tests/test_codec.py tests/test_session.py tests/test_stateful.py
-	for round in 1 2 3 4 5; do $(BIN)/pytest -m battery tests/promises || exit 1; done
+	$(BIN)/pytest -m soak
+	for round in 1 2 3 4 5; do $(BIN)/pytest -m 'battery and not soak' tests/promises || exit 1; done
 
 bench: .venv/ready-bench servers  ## figures: the floor and the peers in the same run
 	$(BIN)/python -m bench

@@ -193,6 +193,7 @@ def test_a_busy_site_moves(request: pytest.FixtureRequest, tmp_path: Path, sourc
     assert truth.old_ids or truth.users
 
 
+@pytest.mark.soak
 @pytest.mark.battery
 def test_a_hundred_thousand_sessions_go_round(request: pytest.FixtureRequest, tmp_path: Path) -> None:
     """The same with 100,000 sessions, through all pairs of stores: what one copy brought is where the next begins."""
