@@ -321,6 +321,7 @@ async def test_nothing_is_told_of_a_life_before_its_beginning(place: Place) -> N
             await there.end_session(session_id)
 
     async with here.watch() as watch:
+        assert await watch.next(0.2) is None  # from here on the hub feeds it
         await place.world.together([live] * 3)
         found = await told(watch, lambda changes: kinds(changes).count("ended") == 60)
     lives: dict[str, list[str]] = {}

@@ -248,17 +248,15 @@ class Hub:
 
     async def _take(self, hints: list[Hint]) -> None:
         to_look_at: dict[str, bytes] = {}
-        read = False
+        if any(hint.facts for hint in hints):
+            await self._keep_up()  # first, so that nothing is told of a session before its creation
         for hint in hints:
             with self.lock:
                 for turn in _members(self._turns) if not hint.handle else self._turns.get(("session", hint.handle), ()):
                     turn.wake()
             if not hint.handle:
                 await self._look_at_everything()
-            elif hint.facts and not read:
-                await self._keep_up()  # all there is, also of what the next hints tell
-                read = True
-            if hint.version is not None:
+            elif hint.version is not None:
                 self._changed(hint.handle, hint.user_id, hint.version, hint.fields)
             elif hint.handle in self._seen and not hint.facts:
                 to_look_at[hint.handle] = self._seen[hint.handle]
