@@ -22,9 +22,12 @@ from sojourn import (
     SessionNotFound,
     StoreUnavailable,
 )
-from sojourn.store import HISTORY
+from sojourn.store import HISTORY, Hint
+from sojourn.stores.memory import MemoryStore
+from sojourn.stores.memory_feed import MemoryFeed
 from sojourn.stores.valkey import ValkeyStore
 from sojourn.testing import Clock
+from sojourn.watching import hub
 
 PROMPT = 1.0
 """Seconds within which a watcher is told, on a busy machine."""
@@ -308,6 +311,30 @@ def test_a_feed_that_only_looks_is_enough(valkey: Valkey) -> None:
             lived = [change.kind for change in watch]
     client.close()
     assert [kind for kind in lived if kind != "changed"] == ["rotated", "ended"]
+
+
+class _Mute(MemoryFeed):
+    """A feed that says nothing."""
+
+    async def hints(self, timeout: float) -> list[Hint]:
+        await super().hints(timeout)
+        return []
+
+
+async def test_what_nobody_said_is_seen(world: worlds.World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A writer may die before it has said what it wrote: now and then the sessions that are watched are looked at."""
+    monkeypatch.setattr(hub, "_LOOK", 1.0)
+    store = MemoryStore()
+    monkeypatch.setattr(store, "feed", lambda waiting: _Mute(waiting, store._join, store._part))
+    async with world.sessions(store) as here:
+        session_id = await here.create_session(data={"n": 0})
+        async with here.watch(session=session_id) as watch:
+            assert await watch.next(0.2) is None
+            await here.update(session_id, "n", lambda n: n + 1)
+            (changed,) = await told(watch, len)
+            assert (changed.kind, changed.fields) == ("changed", None)
+            await here.end_session(session_id)
+            assert kinds(await told(watch, len)) == ["ended"]
 
 
 async def test_nothing_is_told_of_a_life_before_its_beginning(place: Place) -> None:

@@ -24,6 +24,7 @@ log = logging.getLogger("sojourn")
 
 T = TypeVar("T")
 
+_LOOK: Final = 30.0  # seconds between two looks at the sessions themselves: what a writer that died did not say is seen
 _PATIENCE: Final = 1.0  # seconds for which the beginning of a watch waits for the feed
 _LINGER: Final = 5.0  # seconds for which the feed is kept when nobody watches any more
 _FIRST_PAUSE: Final = 0.02  # seconds before another feed is opened,
@@ -219,14 +220,17 @@ class Hub:
     async def _listen(self, feed: Feed) -> None:
         """Take what the feed says, until nobody has watched for a while."""
         left_at: float | None = None
-        looked_at = time.monotonic()
+        read_at = looked_at = time.monotonic()
         while not self._closed:
             await self._take(await feed.hints(TICK))
             now = time.monotonic()
-            if now - looked_at < TICK:
+            if now - read_at < TICK:
                 continue
-            looked_at = now
+            read_at = now
             await self._keep_up()
+            if now - looked_at >= _LOOK:
+                looked_at = now
+                await self._look_at(dict(self._seen))
             await self._bury()
             await self._forget()
             with self.lock:
