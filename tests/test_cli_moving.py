@@ -144,7 +144,7 @@ def test_copy_dry_run(site: Site, ran: Callable[..., Ran]) -> None:
     before = sorted(site.folder.iterdir())
     document = ran("copy", site.url, site.other(), "--dry-run", "--json").document
     assert (document["dry_run"], document["copied"], document["to"]) == (True, 3, site.other())
-    assert "Nothing was written" in ran("copy", "--dry-run", site.url, site.other()).out
+    assert "Nothing was copied" in ran("copy", "--dry-run", site.url, site.other()).out
     assert sorted(site.folder.iterdir()) == before
     ran("copy", site.url, site.other(), "--json")
     site.sessions.end_session(site.ids[0])

@@ -11,7 +11,7 @@ from typing import Any
 
 from talking import hear, say
 
-from sojourn import AsyncSessionManager, Handle, SessionConfig
+from sojourn import AsyncSessionManager, Handle, SessionConfig, StoreError
 
 __all__ = ["FOLLOWING"]
 
@@ -31,7 +31,7 @@ class _Watcher:
         self.ended: set[str] = set()
 
     async def watch_all(self) -> None:
-        async for change in self._watching.watch():
+        async for change in await self._begun():
             if change.kind not in ("changed", "missed"):
                 self.of_all.append([change.id, change.kind, change.handle])
                 self.ended |= {change.handle} if change.kind == "ended" else set()
@@ -39,14 +39,23 @@ class _Watcher:
                 self.of_all.append(["history was missed", "", ""])
 
     async def watch_one(self, handle: str) -> None:
-        watch = self._watching.watch(session=Handle(handle))
-        async with watch:
-            self.states[handle] = await self._look(handle)
-            async for change in watch:
-                if change.kind == "changed":
-                    self.states[handle] = await self._look(handle)
-                else:
-                    self.of_each[handle].append([change.id, change.kind, change.handle])
+        watch = await self._begun(handle)
+        self.states[handle] = await self._look(handle)
+        async for change in watch:
+            if change.kind == "changed":
+                self.states[handle] = await self._look(handle)
+            else:
+                self.of_each[handle].append([change.id, change.kind, change.handle])
+        await watch.close()
+
+    async def _begun(self, handle: str | None = None) -> Any:
+        """A watch, as soon as one can be had: to begin one is an operation, which fails while the store is away."""
+        while True:
+            watch = self._watching.watch(session=None if handle is None else Handle(handle))
+            try:
+                return await watch.__aenter__()
+            except StoreError:
+                await asyncio.sleep(0.05)
 
     async def _look(self, handle: str) -> Any:
         found = await self._reading.get_session(Handle(handle))

@@ -188,7 +188,7 @@ async def test_many_writers_whose_replies_are_cut(place: Place, managers: int) -
     async def writer(number: int) -> list[str]:
         sessions = pairs[number % managers][0]
         done = []
-        for turn in range(10):
+        for turn in range(30):
             name = f"{number}.{turn}"
             try:
                 async with sessions.session(session_id) as session:

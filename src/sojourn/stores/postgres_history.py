@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..errors import OutcomeUnknown, StoreUnavailable
 from ..record import Change
 from ..store import HISTORY, HISTORY_AGE
 from .postgres_pool import Pool
@@ -46,4 +47,8 @@ class History:
         """Give positions to the facts that have none, and do more with them then; ``also``: even if all have one."""
         (((fresh,),),) = await self._pool.read(step("any_fresh"))
         if fresh or also:
-            await self._pool.write(step("lock", lock=self._lock), step("place"), step("trim", limit=HISTORY), *more)
+            placing = (step("lock", lock=self._lock), step("place"), step("trim", limit=HISTORY))
+            try:
+                await self._pool.write(*placing, *more)
+            except OutcomeUnknown as unknown:  # whoever asks again finds them placed, or places them
+                raise StoreUnavailable(f"the history could not be read: {unknown.args[0]}") from unknown

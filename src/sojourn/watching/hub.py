@@ -252,17 +252,18 @@ class Hub:
 
     async def _take(self, hints: list[Hint]) -> None:
         to_look_at: dict[str, bytes] = {}
+        changed = [hint for hint in hints if hint.handle and hint.version is not None]
         if any(hint.facts for hint in hints):
-            await self._keep_up()  # first, so that nothing is told of a session before its creation
+            await self._keep_up(changed)
+        for hint in changed:
+            self._tell_change(hint)
         for hint in hints:
             with self.lock:
                 for turn in _members(self._turns) if not hint.handle else self._turns.get(("session", hint.handle), ()):
                     turn.wake()
             if not hint.handle:
                 await self._look_at_everything()
-            elif hint.version is not None:
-                self._changed(hint.handle, hint.user_id, hint.version, hint.fields)
-            elif hint.handle in self._seen and not hint.facts:
+            elif hint.version is None and not hint.facts and hint.handle in self._seen:
                 to_look_at[hint.handle] = self._seen[hint.handle]
         if to_look_at:
             await self._look_at(to_look_at)
@@ -275,12 +276,13 @@ class Hub:
         for _, signal in ready:
             signal.set()
 
-    async def _keep_up(self) -> None:
-        """Read the history. Where facts in it were lost, ends may have been among them: look at the sessions."""
-        if not await self._read():
+    async def _keep_up(self, changed: list[Hint] | None = None) -> None:
+        """Read the history. Where facts in it were lost, ends may have been among them: look at the sessions. What has
+        ``changed`` is told, and taken from the list, before the end of its session, but never before its creation."""
+        if not await self._read(changed):
             await self._look_at(dict(self._seen))
 
-    async def _read(self) -> bool:
+    async def _read(self, changed: list[Hint] | None = None) -> bool:
         """Read the history to its end, and tell of it. Returns whether it was whole."""
         whole = True
         while True:
@@ -296,6 +298,11 @@ class Hub:
                 continue
             if not told:
                 return whole
+            if changed:
+                born = {change.handle for change in told if change.kind == "created"}
+                for hint in [hint for hint in changed if hint.handle not in born]:
+                    changed.remove(hint)
+                    self._tell_change(hint)
             with self.lock:
                 self.position = after
                 concerned = {watch for change in told for watch in self._concerned(change.handle, change.user_id)}
@@ -332,6 +339,10 @@ class Hub:
         for handle, record in found.items():
             if not is_over(record, self.clock()):  # else it is about to be swept
                 self._changed(handle, record.user_id, record.version, None)
+
+    def _tell_change(self, hint: Hint) -> None:
+        assert hint.version is not None  # noqa: S101 - only such are told
+        self._changed(hint.handle, hint.user_id, hint.version, hint.fields)
 
     def _changed(self, handle: str, user_id: str | None, version: bytes, fields: tuple[str, ...] | None) -> None:
         with self.lock:
