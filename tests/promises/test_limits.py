@@ -115,3 +115,19 @@ async def test_others_wait_and_read(place: Place) -> None:
     meeting = Meeting(place.world, 2)
     await at_once(place.world, 2, caller)
     assert await ours.get_session(session_id) == {"visits": 21}
+
+
+async def test_a_session_that_has_left_its_user_takes_no_place(place: Place) -> None:
+    """One that was a user's a moment ago, and is another's now, counts towards the cap of the other only."""
+    clock = Clock()
+    sessions = place.sessions(clock=clock, config=SessionConfig(max_sessions_per_user=3, deadline=10))
+    ids = []
+    for user in ("bob", "ada", "bob"):
+        clock.advance(1)
+        ids.append(await sessions.create_session(user))
+    for number, user in ((0, "ada"), (1, "bob")):
+        clock.advance(1)
+        await sessions.login(ids[number], user)
+    clock.advance(1)
+    await sessions.create_session("bob")
+    assert [len(await sessions.list_sessions(user)) for user in ("ada", "bob")] == [1, 3]

@@ -146,7 +146,9 @@ class Users:
             held = found.get(handle)
             if held is not None and held.user_id == record.user_id and not is_over(held, now):
                 taken[handle] = held.authenticated_at if at >= 0 else at
-            elif now - abs(at) < IN_FLIGHT and (held is None or held.user_id != record.user_id):
+            elif now - abs(at) < IN_FLIGHT and (
+                held is None or (held.user_id != record.user_id and held.authenticated_at <= abs(at))
+            ):  # on its way; one that has signed in elsewhere since then has left
                 taken[handle] = at
             else:
                 stale.append(handle)
