@@ -72,6 +72,18 @@ async def test_a_session_is_watched(place: Place) -> None:
         assert [change async for change in watch] == []
 
 
+async def test_a_watch_begins_at_once(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A watch begins as soon as the feed tells of it: nobody waits as long as for a feed that cannot be had."""
+    monkeypatch.setattr(hub, "_PATIENCE", 10.0)
+    sessions = place.sessions()
+    session_id = await sessions.create_session()
+    began = time.monotonic()
+    for _ in range(3):
+        async with sessions.watch(session=session_id), sessions.watch():
+            pass
+    assert time.monotonic() - began < 8
+
+
 async def test_a_user_is_watched_and_so_are_all(place: Place) -> None:
     """Who watches a user is told of all sessions of this user and of no others; who watches all, of all."""
     here, there = place.sessions(), place.sessions()

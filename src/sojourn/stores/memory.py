@@ -27,7 +27,7 @@ from ..errors import ConfigurationError, HistoryTrimmed, StoreUnavailable
 from ..facts import created, ended
 from ..policy import caught_up, guard, is_over, lease_refusal, touched
 from ..record import Cap, Change, Committed, EndReason, Gone, Leased, Outcome, Record, Refused, Summary, replace
-from ..store import HISTORY, HISTORY_AGE, NO_CAP, Durability, Hint, Stats, World
+from ..store import HISTORY, HISTORY_AGE, NO_CAP, Durability, Feed, Hint, Stats, World
 from ..waiting import Waiting
 from .memory_feed import MemoryFeed
 from .memory_index import Index, Timeline
@@ -245,7 +245,7 @@ class MemoryStore:
             self._bookmarks[reader] = (at, holder, now + hold)
             return at
 
-    def feed(self, waiting: Waiting) -> MemoryFeed:
+    def feed(self, waiting: Waiting) -> Feed:
         return MemoryFeed(waiting, self._join, self._part)
 
     async def stats(self) -> Stats:

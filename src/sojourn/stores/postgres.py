@@ -24,7 +24,7 @@ from ..errors import ConfigurationError, DamagedRecord
 from ..facts import created
 from ..policy import guard, lease_refusal
 from ..record import Cap, Change, Committed, EndReason, Gone, Leased, Outcome, Record, Refused, Summary
-from ..store import NO_CAP, Durability, Hint, Stats, World
+from ..store import NO_CAP, Durability, Feed, Hint, Stats, World
 from ..waiting import Waiting
 from . import postgres_schema
 from .postgres_feed import PostgresFeed
@@ -289,7 +289,7 @@ class PostgresStore:
         )
         return int(rows[0][0]) if rows else None
 
-    def feed(self, waiting: Waiting) -> PostgresFeed:
+    def feed(self, waiting: Waiting) -> Feed:
         feed = PostgresFeed(lambda: self._pool.beside(Listener), channel_of(self._schema), self._pool.deadline, waiting)
         self._feeds.add(feed)
         return feed

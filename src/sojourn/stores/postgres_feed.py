@@ -78,9 +78,10 @@ class PostgresFeed:
             self._wire, self._problem = wire, ""
         self._beat_at = time.monotonic() + _BEAT
 
-    async def follow(self, handles: Iterable[str], *, everything: bool = False) -> None:
+    async def follow(self, handles: Iterable[str], *, everything: bool = False) -> bool:
         """It tells of all anyway."""
         self._check()
+        return True
 
     async def forget(self, handles: Iterable[str]) -> None:
         """It tells of all anyway."""

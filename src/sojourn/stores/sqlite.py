@@ -23,7 +23,7 @@ from ..errors import ConfigurationError, DamagedRecord, StoreDamaged
 from ..facts import created
 from ..policy import guard
 from ..record import Cap, Change, Committed, EndReason, Gone, Leased, Outcome, Record, Refused, Summary
-from ..store import HISTORY, HISTORY_AGE, NO_CAP, Durability, Stats, World
+from ..store import HISTORY, HISTORY_AGE, NO_CAP, Durability, Feed, Stats, World
 from ..waiting import Waiting
 from .sealing import seal
 from .sql import (
@@ -245,7 +245,7 @@ class SQLiteStore:
         )
         return int(rows[0][0]) if rows else None
 
-    def feed(self, waiting: Waiting) -> SQLiteFeed:
+    def feed(self, waiting: Waiting) -> Feed:
         return SQLiteFeed(self._file, waiting)
 
     # --- The whole -----------------------------------------------------------------------------------------------

@@ -57,9 +57,10 @@ class SQLiteFeed:
             self._check()
         self._lapsed, self._problem = False, ""
 
-    async def follow(self, handles: Iterable[str], *, everything: bool = False) -> None:
+    async def follow(self, handles: Iterable[str], *, everything: bool = False) -> bool:
         """It tells of all anyway."""
         self._check()
+        return True
 
     async def forget(self, handles: Iterable[str]) -> None:
         """It tells of all anyway."""
