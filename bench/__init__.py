@@ -1,4 +1,4 @@
-"""Sojourn's benchmark: `python -m bench [memory|sqlite|valkey|postgres|asgi|million] [--quick] [--json FILE]`.
+"""Sojourn's benchmark: `python -m bench [memory|sqlite|valkey|postgres|asgi|http|million] [--quick] [--json FILE]`.
 
 It is not a timed test: nothing here fails because a machine is slow. Every run measures the floor, the
 peers and Sojourn side by side, in turns, and prints ratios; a figure is only worth something beside its
@@ -20,5 +20,6 @@ bounded, in rounds or in seconds, and every temporary folder is removed.
     memory.py, sqlite.py and writers.py, million.py   one question each
     valkey.py, with valkey_rivals.py and valkey_memory.py; postgres.py, with postgres_rivals.py; asgi.py and
     asgi_redis.py   the same on servers
+    http.py   whole requests, with wrk; http_apps/ has the applications
     __main__.py   the command line
 """

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from . import report
 
-NAMES = ("memory", "sqlite", "valkey", "postgres", "asgi", "asgi_redis", "feed", "million")
+NAMES = ("memory", "sqlite", "valkey", "postgres", "asgi", "asgi_redis", "http", "feed", "million")
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
-pytest.register_assert_rewrite("sojourn.testing", "worlds", "sites", "browser")
+pytest.register_assert_rewrite("sojourn.testing", "worlds", "sites", "browser", "django_ways")
 
 import worlds  # noqa: E402 - after the line above, or its assertions would show nothing
 from servers.valkey import BINARIES, Certificate, Cluster, Sentinels, Valkey  # noqa: E402
@@ -52,7 +52,7 @@ def world(request: pytest.FixtureRequest) -> worlds.World:
     return request.param
 
 
-@pytest.fixture(params=["starlette", "fastapi", "wsgi", "flask"])
+@pytest.fixture(params=["starlette", "fastapi", "wsgi", "flask", "quart", "django", "django-async", "litestar"])
 def open_site(request: pytest.FixtureRequest) -> Iterator[Callable[..., sites.Site]]:
     """Opens sites of each framework in turn, with the settings given."""
     import sites  # the frameworks take a second to import, which most tests can do without

@@ -12,6 +12,7 @@ the caller and may be made from many threads at once.
 from __future__ import annotations
 
 import asyncio
+import importlib
 import itertools
 import re
 import sys
@@ -225,8 +226,6 @@ class _Starlette(Site):
         super().__init__(**settings)
         self._loop.set_default_executor(self._workers())
         self.app = self._application()
-        self.app.add_exception_handler(Exception, self._error)
-        self.app.add_middleware(ASGIMiddleware, manager=self.manager)
         self._transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
 
     def _workers(self) -> ThreadPoolExecutor:
@@ -234,7 +233,12 @@ class _Starlette(Site):
         return self._own
 
     def _application(self) -> Any:
-        return Starlette(routes=[Route("/{name}", self._endpoint)])
+        return self._with_sessions(Starlette(routes=[Route("/{name}", self._endpoint)]))
+
+    def _with_sessions(self, app: Starlette) -> Starlette:
+        app.add_exception_handler(Exception, self._error)
+        app.add_middleware(ASGIMiddleware, manager=self.manager)
+        return app
 
     async def _endpoint(self, request: Request) -> StarletteResponse:
         reply = await asyncio.to_thread(self._perform, request.url.path, lambda: request.session)
@@ -281,20 +285,34 @@ class _FastAPI(_Starlette):
     def _application(self) -> Any:
         app = fastapi.FastAPI()
         app.add_api_route("/{name}", self._endpoint, response_model=None)
-        return app
+        return self._with_sessions(app)
 
 
 _KINDS: dict[str, type[Site]] = {kind.kind: kind for kind in (_Starlette, _FastAPI, _Wsgi, _Flask)}
+_ELSEWHERE = {
+    "django": "site_django",
+    "django-async": "site_django",
+    "litestar": "site_litestar",
+    "quart": "site_quart",
+}
+
+
+def _kind(name: str) -> type[Site]:
+    """The sites of this kind. Those of frameworks that take long to import, or want to be set up first, have modules of
+    their own, with a `KINDS` like the one here."""
+    if name in _KINDS:
+        return _KINDS[name]
+    found: type[Site] = importlib.import_module(_ELSEWHERE[name]).KINDS[name]
+    return found
 
 
 @contextmanager
 def opener(kind: str) -> Iterator[Callable[..., Site]]:
-    """A function that opens sites of one kind: "starlette", "fastapi", "wsgi" or "flask". They are closed at the
-    end."""
+    """A function that opens sites of one kind, such as "starlette" or "wsgi". They are closed at the end."""
     opened: list[Site] = []
 
     def open_site(**settings: Any) -> Site:
-        opened.append(_KINDS[kind](**settings))
+        opened.append(_kind(kind)(**settings))
         return opened[-1]
 
     try:

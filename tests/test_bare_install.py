@@ -13,7 +13,10 @@ import pytest
 
 pytestmark = pytest.mark.battery
 ROOT = Path(__file__).parents[1]
-EXTRAS = ("rich", "starlette", "uvicorn", "flask", "werkzeug", "httpx", "hypothesis")
+EXTRAS = (
+    *("rich", "starlette", "uvicorn", "fastapi", "flask", "quart", "werkzeug", "django", "litestar", "pydantic"),
+    *("httpx", "hypothesis"),
+)
 
 
 class Bare:

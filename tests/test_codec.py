@@ -22,7 +22,7 @@ from msgspec.msgpack import Ext
 
 from sojourn import ConfigurationError, UnsupportedValue, register
 from sojourn.codec import MAX_DEPTH, Codec
-from values import ATOMS, VALUES, Basket, Colour, Money, Permission, Point, Tree, shape
+from values import ATOMS, VALUES, Basket, Colour, Markup, Money, Permission, Point, Tree, shape
 
 CODEC = Codec()
 
@@ -320,10 +320,12 @@ def test_an_unregistered_type_is_named() -> None:
 
 
 def test_what_can_be_registered() -> None:
-    """Enums, dataclasses and Structs can be registered, again and as decorators; nothing else, and no name twice."""
+    """Enums, dataclasses, Structs and kinds of text can be registered, again and as decorators; nothing else, and no
+    name twice."""
     assert register(Colour) is Colour
     assert register(Money) is Money
-    for wrong in (Foo, dict, 5, Point(1.0)):
+    assert register(Markup) is Markup
+    for wrong in (Foo, dict, str, 5, Point(1.0)):
         with pytest.raises(ConfigurationError):
             register(wrong)  # type: ignore[arg-type]
 

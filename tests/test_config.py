@@ -30,7 +30,19 @@ def test_the_defaults() -> None:
         "deadline": 1.0,
         "cleanup_interval": 60.0,
         "record_changes": False,
-        "cookie": {"name": "session", "samesite": "Lax", "domain": None, "partitioned": False, "insecure": False},
+        "persistent": False,
+        "cookie": {
+            "name": "session",
+            "samesite": "Lax",
+            "domain": None,
+            "partitioned": False,
+            "insecure": False,
+            "path": "/",
+            "prefixed": True,
+            "httponly": True,
+        },
+        "transports": ("cookie",),
+        "guesses_per_second": 50.0,
     }
 
 
@@ -83,6 +95,8 @@ _WRONG: list[dict[str, Any]] = [
         for form in ("", "session", "{random}{random}", "{random} ", "{random}.", "{random}\n", "{other}{random}")
     ),
     {"handle_form": "x" * 80 + "{random}"},
+    *({"transports": ways} for ways in ((), ("cookie", "body"), "cookie")),
+    *({"guesses_per_second": rate} for rate in (0, -1)),
 ]
 
 
@@ -111,6 +125,9 @@ def test_the_touch_interval_is_at_most_a_tenth_of_the_idle_timeout(idle: float, 
         ({"domain": "example.org"}, "__Secure-session"),
         ({"insecure": True}, "session"),
         ({"name": "sid"}, "__Host-sid"),
+        ({"path": "/shop"}, "__Secure-session"),
+        ({"name": "sid", "prefixed": False}, "sid"),
+        ({"insecure": "anywhere"}, "session"),
     ],
 )
 def test_the_cookie_takes_the_strictest_prefix(settings: dict[str, Any], name: str) -> None:
@@ -149,3 +166,27 @@ def test_a_cookie_that_browsers_would_refuse_is_refused(settings: dict[str, Any]
     """A cookie that breaks the rules of browsers, or of its prefix, is refused at start."""
     with pytest.raises(ConfigurationError):
         CookieConfig(**settings)
+
+
+@pytest.mark.parametrize("path", ["", "shop", "/;", "/ ", "/\r\n", "/é"])
+def test_a_path_that_is_none_is_refused(path: str) -> None:
+    """The cookie's path begins with a slash, and cannot end the attribute that it stands in."""
+    with pytest.raises(ConfigurationError, match="path"):
+        CookieConfig(path=path)
+
+
+@pytest.mark.parametrize(
+    ("settings", "count"),
+    [
+        ({}, 0),
+        ({"samesite": "Strict"}, 0),
+        ({"path": "/shop"}, 0),
+        ({"insecure": "anywhere"}, 1),
+        ({"prefixed": False}, 1),
+        ({"httponly": False, "domain": "shop.example"}, 2),
+        ({"samesite": "None"}, 1),
+    ],
+)
+def test_what_is_weaker_than_by_default_is_known(settings: dict[str, Any], count: int) -> None:
+    """A cookie knows what of it is weaker than by default, so that adapters can warn of it."""
+    assert len(CookieConfig(**settings).weaker) == count

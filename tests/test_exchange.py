@@ -19,7 +19,7 @@ from sojourn import (
     StoreError,
     StoreUnavailable,
 )
-from sojourn.exchange import ANSWERED, Exchange, answer_for, with_privacy
+from sojourn.exchange import ANSWERED, Credentials, Exchange, answer_for, with_privacy
 from sojourn.stores.memory import MemoryStore
 from sojourn.testing import Clock
 from worlds import Sessions, Through, World
@@ -36,7 +36,7 @@ class Site:
 
     async def begin(self, *cookies: str) -> Exchange:
         exchange = Exchange(self.sessions.engine)
-        await exchange.begin(cookies, "localhost")
+        await exchange.begin(Credentials(cookies=cookies, host="localhost"))
         return exchange
 
     async def cookie(self) -> str:

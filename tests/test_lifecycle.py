@@ -12,7 +12,7 @@ from sojourn.codec import Codec
 from sojourn.lifecycle import Closing, CookieAction, closing, cookie_action
 from sojourn.policy import amend, new_record
 from sojourn.record import replace
-from sojourn.session import Context, Presented
+from sojourn.session import Context, PlainSession, Presented
 from sojourn.testing import NOW
 
 CONFIG, CODEC = SessionConfig(), Codec()
@@ -24,12 +24,12 @@ def live(**changes: Any) -> Session:
     """A session that was loaded by its id."""
     handle, secret = ids.mint()
     record = new_record(handle, ids.digest(secret), b"v" * 8, {"name": CODEC.encode("name", "Ada")}, NOW, CONFIG)
-    return Session(CONTEXT, replace(record, **changes), secret, NOW, "live")
+    return PlainSession(CONTEXT, replace(record, **changes), secret, NOW, "live")
 
 
 def new(presented: Presented = "nothing") -> Session:
     """A session that is stored nowhere yet, made where this was presented."""
-    return Session(CONTEXT, new_record("", b"", b"", {}, 0.0, CONFIG), "", NOW, presented)
+    return PlainSession(CONTEXT, new_record("", b"", b"", {}, 0.0, CONFIG), "", NOW, presented)
 
 
 def close(session: Session, committed: Act = lambda record: record) -> tuple[Closing, CookieAction]:

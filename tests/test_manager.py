@@ -1516,6 +1516,7 @@ def test_both_managers_offer_the_same() -> None:
         "begin",
         "finish",
         "finish_response",
+        "touch",
         "save",
         "acquire",
         "leave",
@@ -1571,3 +1572,25 @@ def test_a_url_that_is_none_is_refused(url: str) -> None:
         SessionManager(url)
     assert "sqlite" in str(caught.value)
     assert "hunter2" not in str(caught.value)
+
+
+async def test_a_list_that_is_held_goes_on_with_what_others_appended(world: World) -> None:
+    """Who saves, and goes on appending to a list that was taken out before, loses nothing of what others appended
+    between; the list that is held shows it."""
+    sessions = world.sessions("memory://")
+    session_id = await sessions.create_session(data={"items": [], "cart": {"items": []}})
+    async with sessions.session(session_id) as session:
+        items, nested = session["items"], session["cart"]["items"]
+        for number in range(5):
+            async with sessions.session(session_id) as other:
+                other["items"].append(f"other {number}")
+                other["cart"]["items"].append(f"other {number}")
+            items.append(f"mine {number}")
+            nested.append(f"mine {number}")
+            await sessions.engine.save(session)
+            assert items == session["items"]
+            assert nested == session["cart"]["items"]
+    kept = await sessions.get_session(session_id)
+    wanted = {f"{who} {number}" for who in ("mine", "other") for number in range(5)}
+    assert (set(kept["items"]), len(kept["items"])) == (wanted, 10)
+    assert (set(kept["cart"]["items"]), len(kept["cart"]["items"])) == (wanted, 10)

@@ -27,9 +27,6 @@ from sojourn.stores.memory import MemoryStore
 from sojourn.testing import Clock
 
 NOT_YET = {
-    "S18": "there is no helper for signing in again; `authenticated_at`, which one needs for it, is kept (tested here)",
-    "S31": "each refused id is told and counted; there is no threshold, no alarm, and no bound on lookups",
-    "S34": "there is no token against CSRF; the cookie is SameSite=Lax",
     "S35": "there is no assurance level",
 }
 DAY = 86400
@@ -386,6 +383,20 @@ def test_s18_when_somebody_signed_in_is_known(sessions: SessionManager, clock: C
         assert session.authenticated_at == at
     with sessions.session(sessions.login(session_id, "ada")) as session:
         assert session.authenticated_at == clock.now
+
+
+def test_s18_a_fresh_sign_in_can_be_asked_for(site: Site) -> None:
+    """What is sensitive can ask how long ago the sign-in was, by the server's clock: only signing in anew makes it
+    young, and nobody is never young."""
+    visitor = site.visitor()
+    visitor.do(lambda session: session.login("ada"))
+    site.clock.advance(301)
+    assert visitor.do(lambda session: session.auth_age).result == pytest.approx(301)
+    visitor.do(lambda session: session.rotate())
+    assert visitor.do(lambda session: session.auth_age).result == pytest.approx(301)
+    visitor.do(lambda session: session.login("ada"))
+    assert visitor.do(lambda session: session.auth_age).result == pytest.approx(0)
+    assert site.visitor().do(lambda session: session.auth_age).result is None
 
 
 def test_s19_no_session_without_an_action(site: Site) -> None:

@@ -30,10 +30,15 @@ from sojourn import (
     SessionConfig,
     SessionManager,
     SojournError,
+    TooManyGuesses,
+    csrf_token,
+    csrf_valid,
     ids,
     policy,
 )
+from sojourn.blocking import run
 from sojourn.cookie import clear_cookie, set_cookie
+from sojourn.exchange import Credentials, Exchange
 from sojourn.stores.memory import MemoryStore
 from sojourn.testing import Clock
 from worlds import Through
@@ -354,6 +359,31 @@ def test_s30_tampering_is_noticed(tmp_path: Path, caplog: pytest.LogCaptureFixtu
     sessions.close()
 
 
+def test_s31_guessing_is_noticed_and_bounded() -> None:
+    """A hundred unknown ids in a moment from one address are an event, told once, and no more of them are looked up;
+    everybody else, and whoever was there already, is served."""
+    store = Through(MemoryStore())
+    manager = SessionManager(store)  # type: ignore[arg-type]
+    told: list[str | None] = []
+    manager.add_listener(lambda change: told.append(change.reason), "refused")
+
+    def show(session_id: str, client: str) -> bool | None:
+        """Whether it is a session's; None: it was not looked at."""
+        shown = Credentials([f"__Host-session={session_id}"], host="shop.example", client=client)
+        try:
+            return run(Exchange(manager.engine).begin(shown)).stored
+        except TooManyGuesses:
+            return None
+
+    ada = manager.create_session("ada")
+    answers = [show(ids.join(*ids.mint()), "8.8.4.4") for _ in range(150)]
+    assert (show(ada, "8.8.8.8"), told.count("guessing")) == (True, 1)
+    assert answers[:100] == [False] * 100
+    loads = store.calls.count("load")
+    assert [show(ids.join(*ids.mint()), "8.8.4.4") for _ in range(100)].count(None) > 90
+    assert store.calls.count("load") < loads + 10
+
+
 def test_s32_there_is_one_way_in(site: Site) -> None:
     """An id in the query, in another header or in another cookie is ignored."""
     visitor = site.visitor()
@@ -373,6 +403,18 @@ def test_s33_never_without_tls(open_site: Open) -> None:
     assert len(site.request(start, host="127.0.0.1:8000").cookies) == 1
     refused = site.request(start, host="shop.example.org")
     assert (refused.status, refused.cookies, site.held) == (500, [], 1)
+
+
+def test_s34_forms_have_a_token_that_is_bound_to_the_session(site: Site) -> None:
+    """A token that a page showed is good in that visitor's session, not in another's nor without one, and rotates with
+    the id."""
+    ada, eve = site.visitor(), site.visitor()
+    token = ada.do(csrf_token).result
+    eve.do(csrf_token)
+    valid = lambda session: csrf_valid(session, token)  # noqa: E731
+    assert [visitor.do(valid).result for visitor in (ada, eve, site.visitor())] == [True, False, False]
+    ada.do(lambda session: session.login("ada"))
+    assert not ada.do(valid).result
 
 
 def test_s36_looking_up_an_id_leaks_no_timing(monkeypatch: pytest.MonkeyPatch) -> None:

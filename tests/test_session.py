@@ -23,7 +23,7 @@ from sojourn import (
 )
 from sojourn.codec import Codec
 from sojourn.merge import replay
-from sojourn.session import Context
+from sojourn.session import Context, PlainSession
 from sojourn.testing import NOW, Clock, new_record
 from values import VALUES, Basket, Point, shape
 
@@ -45,7 +45,7 @@ def loaded(values: dict[str, Any], codec: Codec = CODEC, config: SessionConfig |
     """A session as it was loaded from a store."""
     fields = {name: CODEC.encode(name, value) for name, value in values.items()}
     context = Context(codec, config or SessionConfig(), lambda session: None)
-    return Session(context, new_record(fields=fields, **record), "s" * 43, NOW, "live")
+    return PlainSession(context, new_record(fields=fields, **record), "s" * 43, NOW, "live")
 
 
 def committed(session: Session) -> dict[str, Any]:
@@ -133,7 +133,7 @@ def test_a_plain_dict_shares_nothing() -> None:
 
 def test_damage_is_reported_and_not_served() -> None:
     """A field that cannot be decoded raises `DamagedRecord`, which names the session; the others can be read."""
-    session = Session(
+    session = PlainSession(
         Context(CODEC, SessionConfig(), lambda session: None),
         new_record(fields={"bad": b"\xc1", "good": b"\x01"}),
         "",

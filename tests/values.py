@@ -36,6 +36,13 @@ class Word(StrEnum):
     YES = "yes"
 
 
+@register
+class Markup(str):
+    """Text of a kind of its own, as templates have it."""
+
+    __slots__ = ()
+
+
 @register(name="permissions")
 class Permission(Flag):
     READ = 1
@@ -102,6 +109,7 @@ ATOMS = st.one_of(
     st.sampled_from([Decimal("-0"), Decimal("1.50"), Decimal("1E+400"), Decimal("sNaN123"), Decimal("-Infinity")]),
     st.uuids(),
     st.sampled_from([*Colour, *Level, *Word, *Permission, Permission.BOTH]),
+    st.text(max_size=5).map(Markup),
 )
 """Values with nothing in them."""
 
@@ -165,6 +173,6 @@ def shape(value: Any) -> Any:
         return (kind, [shape(getattr(value, name)) for name in value.__struct_fields__])
     if isinstance(value, Enum):
         return (kind, value.name)
-    if value is None or kind in (bool, int, str, bytes, date, timedelta, UUID):
+    if value is None or kind in (bool, int, str, bytes, date, timedelta, UUID, Markup):
         return (kind, value)
     raise AssertionError(f"no shape of {kind}")

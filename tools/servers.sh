@@ -1,5 +1,5 @@
 #!/bin/sh
-# The tests of the network stores drive real servers: find Redis, Valkey and PostgreSQL, or install them.
+# The tests drive real servers: find Redis, Valkey, PostgreSQL and nginx, or install them.
 # The tests start them by themselves: no service is left running.
 set -eu
 . tools/install.sh
@@ -81,6 +81,7 @@ if ! have redis-server; then
 fi
 have_postgres || quietly postgresql
 have openssl || quietly openssl
+have nginx || quietly nginx
 if ! have valkey-server && [ ! -x "$own/usr/bin/valkey-server" ] && [ ! -e "$own/none" ]; then
   if ! unpack_valkey; then
     mkdir -p "$own"

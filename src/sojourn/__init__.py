@@ -15,6 +15,7 @@ a store) and `sojourn.stores.memory` (the plainest one), `sojourn.manager` (the 
 from .blocking import SessionManager
 from .codec import register
 from .config import CookieConfig, SessionConfig
+from .csrf import csrf_token, csrf_valid
 from .errors import (
     ConfigurationError,
     ConflictError,
@@ -31,14 +32,19 @@ from .errors import (
     StoreError,
     StoreUnavailable,
     TooLarge,
+    TooLate,
+    TooManyGuesses,
     TooManySessions,
     UnsupportedValue,
 )
+from .flashes import flash, flashed
 from .ids import Handle
 from .manager import AsyncSessionManager
 from .opening import open_store
 from .record import Change, Summary
 from .session import AsyncSession, Session
+from .tickets import ticket
+from .users import login, logout
 
 __all__ = [
     "AsyncSession",
@@ -65,10 +71,19 @@ __all__ = [
     "StoreUnavailable",
     "Summary",
     "TooLarge",
+    "TooLate",
+    "TooManyGuesses",
     "TooManySessions",
     "UnsupportedValue",
+    "csrf_token",
+    "csrf_valid",
+    "flash",
+    "flashed",
+    "login",
+    "logout",
     "open_store",
     "register",
+    "ticket",
 ]
 
 __version__ = "0.1.0"

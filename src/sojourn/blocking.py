@@ -15,7 +15,7 @@ from .errors import SessionNotFound
 from .listeners import Hooks
 from .manager import AsyncSessionManager, AsyncWatch
 from .record import Change, ChangeKind, Summary
-from .session import BaseSession, Session
+from .session import BaseSession, PlainSession, Session
 from .store import Stats, Store, World
 from .waiting import ThreadWaiting, Waiting, run
 
@@ -28,7 +28,7 @@ class _Engine(AsyncSessionManager):
     """The operations, waiting as threads wait."""
 
     _world: ClassVar[World] = "blocking"
-    _session_class: ClassVar[type[BaseSession]] = Session
+    _session_class: ClassVar[type[BaseSession]] = PlainSession
     _waiting: ClassVar[Waiting] = ThreadWaiting()
 
     def _saver(self) -> Callable[[BaseSession], None]:

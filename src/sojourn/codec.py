@@ -89,7 +89,8 @@ _TYPES: Final = _Types()
 
 
 def register(kind: T | None = None, *, name: str | None = None) -> Any:
-    """Allow members of an enum, or instances of a dataclass or msgspec Struct, to be stored. Usable as a decorator.
+    """Allow members of an enum, instances of a dataclass or msgspec Struct, or text of a kind of its own (a subclass of
+    str that is made from its text) to be stored. Usable as a decorator.
 
     ``name`` (by default the class's module and qualified name) is what the store holds: keep it when you rename
     the class. A stored object whose type is not registered when it is read raises `UnsupportedValue`; of a
@@ -98,8 +99,10 @@ def register(kind: T | None = None, *, name: str | None = None) -> Any:
     """
     if kind is None:
         return lambda decorated: register(decorated, name=name)
-    if not (isinstance(kind, type) and (issubclass(kind, (Enum, msgspec.Struct)) or dataclasses.is_dataclass(kind))):
-        raise ConfigurationError(f"{kind!r} is not an enum, a dataclass or a msgspec Struct")
+    text = isinstance(kind, type) and issubclass(kind, str) and kind is not str
+    known = isinstance(kind, type) and (issubclass(kind, (Enum, msgspec.Struct)) or dataclasses.is_dataclass(kind))
+    if not (text or known):
+        raise ConfigurationError(f"{kind!r} is not an enum, a dataclass, a msgspec Struct or a subclass of str")
     _TYPES.add(kind, name or f"{kind.__module__}.{kind.__qualname__}")
     return kind
 
@@ -208,6 +211,8 @@ def _faithful_registered(value: Any, name: str, path: str, depth: int) -> Ext:
         if value._name_ not in type(value)._member_map_:
             raise UnsupportedValue(path, f"cannot store a combination of {name} flags without a name: store its int")
         return _ext(Code.MEMBER, _pack([name, value._name_]))
+    if isinstance(value, str):
+        return _ext(Code.OBJECT, _pack([name, _text(str.__str__(value), path)]))
     try:
         content = {key: getattr(value, key) for key in _field_names(type(value))}
     except AttributeError as error:
@@ -350,6 +355,8 @@ def _read_object(data: memoryview) -> Any:
     kind = _TYPES.by_name.get(name)
     if kind is None:
         raise _UnknownType(name)
+    if isinstance(content, str):
+        return kind(content)
     known = {key: content[key] for key in _field_names(kind) if key in content}
     if issubclass(kind, msgspec.Struct):
         return kind(**known)

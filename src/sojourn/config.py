@@ -10,11 +10,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Final, Literal
+from typing import Final, Literal, TypeAlias
 
 from .errors import ConfigurationError
 
-__all__ = ["CookieConfig", "SessionConfig"]
+__all__ = ["CookieConfig", "SessionConfig", "Transport"]
+
+Transport: TypeAlias = Literal["cookie", "header", "url"]
+"""How a session id comes with a request."""
 
 _TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
@@ -24,7 +27,8 @@ class CookieConfig:
     """How the session id travels in a browser. The defaults are the strictest that ordinary sites can live with."""
 
     name: str = "session"
-    """The cookie's name, without a prefix: ``__Host-`` is put before it unless `insecure` or `domain` forbids."""
+    """The cookie's name, without a prefix: ``__Host-`` is put before it unless `insecure`, `domain` or `path`
+    forbids."""
 
     samesite: Literal["Lax", "Strict", "None"] = "Lax"
     """Always spelled out, as browsers treat an unlabelled cookie more loosely. "None" is for embedded sites and
@@ -37,9 +41,22 @@ class CookieConfig:
     partitioned: bool = False
     """One cookie jar for each embedding site (CHIPS). Needs ``samesite="None"``."""
 
-    insecure: bool = False
+    insecure: bool | Literal["anywhere"] = False
     """For development over plain http on a loopback address, and nowhere else: no ``Secure``, no prefix. A
-    request for any other host is then refused a cookie."""
+    request for any other host is then refused a cookie. "anywhere" refuses nobody: adapters set it where a
+    framework's own settings say so, and warn at start."""
+
+    path: str = "/"
+    """Send the cookie below this path only. Another than "/" gives up the ``__Host-`` prefix, and keeps no page of the
+    same site out."""
+
+    prefixed: bool = True
+    """Put a prefix before the name. False sends exactly `name`, where something else depends on it; a neighbouring
+    subdomain can then set a cookie of that name."""
+
+    httponly: bool = True
+    """Keep scripts from reading the cookie. False only where a framework's own settings say so: any script on the page
+    can then carry the session away."""
 
     def __post_init__(self) -> None:
         if not _TOKEN.fullmatch(self.name):
@@ -54,13 +71,28 @@ class CookieConfig:
             raise ConfigurationError('a partitioned cookie is for embedded sites: set samesite="None"')
         if self.domain is not None and not re.fullmatch(r"\.?[A-Za-z0-9.-]+", self.domain):
             raise ConfigurationError(f"{self.domain!r} is no domain")
+        if not re.fullmatch(r"/[!-:<-~]*", self.path):
+            raise ConfigurationError(f"{self.path!r} is no path of a cookie: it begins with '/', and holds no ';'")
 
     @property
     def full_name(self) -> str:
         """The name on the wire, prefix included."""
-        if self.insecure:
+        if self.insecure or not self.prefixed:
             return self.name
-        return f"__Secure-{self.name}" if self.domain else f"__Host-{self.name}"
+        return f"__Secure-{self.name}" if self.domain or self.path != "/" else f"__Host-{self.name}"
+
+    @property
+    def weaker(self) -> list[str]:
+        """What is weaker here than by default, in words: what an adapter warns of where a framework's own settings
+        said so."""
+        given_up = {
+            "the cookie goes over plain http": bool(self.insecure),
+            "scripts can read the cookie": not self.httponly,
+            "every subdomain can read and set the cookie": self.domain is not None,
+            "subdomains can set the cookie, as its name has no prefix": not self.prefixed and not self.insecure,
+            "other sites' requests carry the cookie": self.samesite == "None",
+        }
+        return [what for what, true in given_up.items() if true]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -124,8 +156,23 @@ class SessionConfig:
     life of sessions. Watchers are told of changes anyway; this is for who must be told of those that were made while
     nobody watched, and costs a write more a commit."""
 
+    persistent: bool = False
+    """Whether cookies outlive the browser ("remember me") unless a session says otherwise. They end with it by default:
+    who uses a browser that is not theirs closes it."""
+
     cookie: CookieConfig = field(default_factory=CookieConfig)
     """The cookie, for adapters."""
+
+    transports: tuple[Transport, ...] = ("cookie",)
+    """How the session id may come with a request, in order: the first that a request uses counts, and an id elsewhere
+    is not looked at. "header" is ``Authorization: Bearer``, for clients that are no browsers; the answer to them has
+    the id in ``Session-Id``. "url" is the query parameter ``session_id``, which ends up in logs, in histories and in
+    what people share: only for who can do neither."""
+
+    guesses_per_second: float | None = 50.0
+    """Ids that one address may show that are of no session, in a second and on the average; twice as many at once.
+    Beyond, adapters answer 429 to ids of sessions that they have not seen alive, without a look into the store.
+    Loopback and private addresses are taken for your own proxy, and not counted. None: no bound."""
 
     def __post_init__(self) -> None:
         for name in (
@@ -139,6 +186,10 @@ class SessionConfig:
             value = getattr(self, name)
             if value is not None:
                 object.__setattr__(self, name, seconds(value, name, zero=name == "touch_interval"))
+        if not self.transports or not set(self.transports) <= {"cookie", "header", "url"}:
+            raise ConfigurationError(f'transports holds "cookie", "header" or "url", not {self.transports!r}')
+        if self.guesses_per_second is not None and not self.guesses_per_second > 0:
+            raise ConfigurationError(f"guesses_per_second is above 0, or None, not {self.guesses_per_second!r}")
         for name in ("max_sessions_per_user", "max_sessions", "max_field_bytes", "max_session_bytes"):
             value = getattr(self, name)
             if value is not None and (not isinstance(value, int) or value < 1):

@@ -12,10 +12,13 @@ from typing import Final
 
 from .config import CookieConfig
 
-__all__ = ["clear_cookie", "is_loopback", "read_cookies", "set_cookie"]
+__all__ = ["TEST_HOST", "clear_cookie", "host_name", "is_loopback", "read_cookies", "set_cookie"]
+
+TEST_HOST: Final = "testserver"
+"""What the test clients of frameworks call themselves."""
 
 _MAX_AGE: Final = 400 * 86400  # browsers cap a cookie's age at 400 days (RFC 6265bis, section 5.5)
-_LOOPBACK_NAMES: Final = frozenset({"localhost", "testserver"})  # the second is what test clients call themselves
+_LOOPBACK_NAMES: Final = frozenset({"localhost", TEST_HOST})
 
 
 def read_cookies(headers: Iterable[str], config: CookieConfig) -> list[str]:
@@ -44,10 +47,15 @@ def clear_cookie(config: CookieConfig) -> str:
     return f"{config.full_name}=; Max-Age=0{_attributes(config)}"
 
 
+def host_name(host: str) -> str:
+    """The name in a ``Host`` header, without the port."""
+    name = host.strip().lower()
+    return name[1 : name.index("]")] if name.startswith("[") and "]" in name else name.rsplit(":", 1)[0]
+
+
 def is_loopback(host: str) -> bool:
     """Whether a ``Host`` header names this machine, where a cookie may go without TLS."""
-    name = host.strip().lower()
-    name = name[1 : name.index("]")] if name.startswith("[") and "]" in name else name.rsplit(":", 1)[0]
+    name = host_name(host)
     if name in _LOOPBACK_NAMES or name.endswith(".localhost"):
         return True
     try:
@@ -59,5 +67,6 @@ def is_loopback(host: str) -> bool:
 def _attributes(config: CookieConfig) -> str:
     domain = f"; Domain={config.domain}" if config.domain else ""
     secure = "" if config.insecure else "; Secure"
+    httponly = "; HttpOnly" if config.httponly else ""
     partitioned = "; Partitioned" if config.partitioned else ""
-    return f"{domain}; Path=/{secure}; HttpOnly; SameSite={config.samesite}{partitioned}"
+    return f"{domain}; Path={config.path}{secure}{httponly}; SameSite={config.samesite}{partitioned}"

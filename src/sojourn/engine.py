@@ -30,6 +30,7 @@ from .errors import (
     StoreError,
     TooManySessions,
 )
+from .guesses import Guesses
 from .ids import Handle
 from .lanes import Job, Lanes, mint_version, repeated
 from .lifecycle import Closing, CookieAction, closing, cookie_action
@@ -37,7 +38,7 @@ from .listeners import Listeners
 from .opening import open_store
 from .policy import amend, check_sizes, is_over, new_record, rotation_due, settling_due, shown, touch_due
 from .record import Amendment, Cap, Change, Committed, Delta, Gone, Leased, Record, Refused
-from .session import AsyncSession, BaseSession, Context, Presented, checked_user_id
+from .session import BaseSession, Context, PlainAsyncSession, Presented, checked_user_id
 from .store import NO_CAP, Store, World
 from .waiting import Background, Signal, TaskWaiting, Waiting
 from .watching import ALL, Hub, Watch
@@ -59,7 +60,7 @@ class Engine:
     adapters work with `begin`, `finish_response` and `finish`."""
 
     _world: ClassVar[World] = "async"
-    _session_class: ClassVar[type[BaseSession]] = AsyncSession
+    _session_class: ClassVar[type[BaseSession]] = PlainAsyncSession
     _waiting: ClassVar[Waiting] = TaskWaiting()
 
     def __init__(
@@ -85,6 +86,8 @@ class Engine:
         session ended meanwhile), dropped (written under a superseded id), untouched (activity that could not be
         recorded), undelivered (facts that a listener could not be told)."""
         self.clock = clock
+        self.guesses = Guesses(config.guesses_per_second)
+        """Which addresses showed ids of no session, for adapters."""
         self._codec = Codec()
         self._lanes = Lanes(self.store, self._codec, config, self._waiting, clock, self.tell)
         self._listeners: list[tuple[Callable[[Change], None], frozenset[str]]] = []
@@ -107,7 +110,7 @@ class Engine:
         return self._session(self._blank, "", self.clock(), presented, kind)
 
     def refuse(self, handle: str, presented: Presented, *, kind: type[BaseSession] | None = None) -> BaseSession:
-        """Tell that an id was refused; a new session."""
+        """Tell that an id was refused, and as what; a new session."""
         self.tell([facts.refused(handle, presented, self.clock())])
         return self.new(presented, kind=kind)
 
@@ -177,7 +180,7 @@ class Engine:
     async def save(self, session: BaseSession) -> None:
         """Commit what a session object changed so far, and let it go on."""
         delta, amendment = session.delta(), session.amendment
-        if delta is None and amendment is None:
+        if delta is None and amendment is None and (session.stored or not session.kept):
             return
         done = await self._carry_out(session, delta, amendment)
         if done != "nothing":
@@ -287,8 +290,8 @@ class Engine:
     async def _carry_out(self, session: BaseSession, delta: Delta | None, amendment: Amendment | None) -> Closing:
         done = closing(session, delta, amendment)
         if done == "touch":
-            if touch_due(session.record, session.loaded_at):
-                await self._touch(session)
+            if touch_due(session.record, session.loaded_at) and not session.passive:
+                await self.touch(session)
         elif done == "commit":
             session.committed(await self._lanes.commit(self._job(session, delta, amendment)))
         elif done == "create":
@@ -350,7 +353,7 @@ class Engine:
             await self._sweep()
         return record
 
-    async def _touch(self, session: BaseSession) -> None:
+    async def touch(self, session: BaseSession) -> None:
         """Record activity. If the store cannot write, a reader is still served: the session may end a little early."""
         record = session.record
         try:

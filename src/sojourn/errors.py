@@ -10,6 +10,8 @@ the same thing, ours is also one of those, so that ``except KeyError`` and ``exc
     ├── UnsupportedValue (TypeError)        a value of a type that a session cannot keep
     ├── TooLarge (ValueError)               a field or a session past its size limit
     ├── SessionClosed (RuntimeError)        a session object used after its block or response
+    ├── TooLate (RuntimeError)              the client can be sent no other id any more
+    ├── TooManyGuesses                      one address shows ids of no session, by the dozen
     ├── SessionNotFound (KeyError)          unknown, ended or expired when it was looked for
     ├── SessionGone                         ended, or changed hands, between load and commit
     ├── ConflictError                       another writer was there; nothing was written
@@ -41,6 +43,8 @@ __all__ = [
     "StoreError",
     "StoreUnavailable",
     "TooLarge",
+    "TooLate",
+    "TooManyGuesses",
     "TooManySessions",
     "UnsupportedValue",
 ]
@@ -85,6 +89,16 @@ class TooLarge(SojournError, ValueError):
 
 class SessionClosed(SojournError, RuntimeError):
     """A session object was used after its ``with`` block or its response. Load the session anew."""
+
+
+class TooLate(SojournError, RuntimeError):
+    """The client would need another id and can be sent none: its socket is open already. Nothing was written. Begin a
+    session, sign in and rotate in an ordinary request, or before the socket is accepted."""
+
+
+class TooManyGuesses(SojournError):
+    """One address showed more ids of no session than ``guesses_per_second`` allows, and this one was not looked up.
+    Adapters answer 429."""
 
 
 class SessionNotFound(SojournError, KeyError):

@@ -5,7 +5,7 @@ what with the cookie. The I/O is `sojourn.engine`'s, the headers are `sojourn.ex
     ------------------------------------------------------------
     nothing (perhaps it was read)       touch if due  leave
     new, and nothing was put in         -             leave
-    new, and something was put in       create        set
+    new, and something was put in       create        set   (or `keep` was called)
     changed                             commit        leave
     changed, with another secret        commit        set
     "remember me", chosen or not        commit        set
@@ -43,7 +43,8 @@ def closing(session: BaseSession, delta: Delta | None, amendment: Amendment | No
     if session.stored:
         return "touch" if delta is None and amendment is None else "commit"
     login = amendment is not None and amendment.login
-    if not login and (delta is None or not any(value is not None for value in delta.local.values())):
+    filled = delta is not None and any(value is not None for value in delta.local.values())
+    if not login and not filled and not session.kept:
         return "nothing"
     if session.presented == "superseded" and not login:
         return "drop"

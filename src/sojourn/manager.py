@@ -85,7 +85,7 @@ class AsyncSessionManager(Engine, Hooks):
         if session is None:
             return None
         if session.secret and touch_due(session.record, session.loaded_at):
-            await self._touch(session)
+            await self.touch(session)
         return {name: session[name] for name in session}
 
     async def is_session_active(self, session_id: str) -> bool:

@@ -55,6 +55,7 @@ def new_record(
         ends_at=now + config.absolute_timeout,
         size=sum(map(len, fields)) + sum(map(len, fields.values())),
         fields=fields,
+        persistent=config.persistent,
     )
 
 

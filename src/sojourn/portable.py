@@ -198,6 +198,8 @@ def _told_members(data: memoryview) -> list[Any]:
 
 def _told_object(data: memoryview) -> Any:
     name, content = _unpack(data)
+    if isinstance(content, str):  # text of a kind of its own
+        return [name, content]
     return [name, {key: _told(member) for key, member in content.items()}]
 
 
@@ -279,6 +281,8 @@ def _built_object(content: Any, depth: int) -> Ext:
     name, members = content
     if type(name) is not str:
         raise ValueError("the name of a type is text")
+    if type(members) is str:
+        return _ext(Code.OBJECT, _pack([name, members]))
     return _ext(Code.OBJECT, _pack([name, {key: _built(member, depth + 1) for key, member in members.items()}]))
 
 

@@ -10,13 +10,14 @@ need a session object each, and the engine merges what they do.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from datetime import timedelta
-from typing import Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias
 
 from msgspec import Struct
 
 from . import ids
+from .adopting import adopt, append_to
 from .codec import ATOMS, Codec
 from .config import SessionConfig, seconds
 from .errors import DamagedRecord, SessionClosed, UnsupportedValue
@@ -24,27 +25,58 @@ from .ids import Handle
 from .record import KEEP, Amendment, Assign, Changed, Default, Delta, Op, Record, Unset, Update, replace
 
 __all__ = [
+    "STATE",
+    "TICKETS",
     "AsyncSession",
     "BaseSession",
     "Context",
     "Phase",
+    "PlainAsyncSession",
+    "PlainSession",
     "Presented",
     "Session",
     "checked_label",
     "checked_user_id",
 ]
 
+TICKETS: Final = "_tickets"
+"""The field of the tickets that let sockets in (see `sojourn.tickets`)."""
+
 _LONGEST_LABEL: Final = 200  # characters
 _ASSIGNED: Final = Assign(b"")  # stands in the trace of a field until its value, which may yet be mutated, is encoded
 
 
-Presented: TypeAlias = Literal["nothing", "malformed", "repeated", "unknown", "superseded", "live"]
+STATE: Final = (
+    "_amendment",
+    "_context",
+    "_fields",
+    "_lent",
+    "_ops",
+    "_phase",
+    "_record",
+    "_secret",
+    "_shown",
+    "_values",
+    "accessed",
+    "fence",
+    "kept",
+    "loaded_at",
+    "passive",
+    "presented",
+    "unsent",
+)
+"""The slots of a session class. There are slots, so that ``session.theme = "dark"`` raises: it would be no field, and
+be lost. They stand in the classes that are made, not in those that these derive from, so that one of a framework's can
+be what that framework asks for besides."""
+
+Presented: TypeAlias = Literal["nothing", "malformed", "repeated", "unknown", "superseded", "guessing", "live"]
 """What a client presented as its session id.
 
     malformed    not of the form of an id: no store was asked
     repeated     two cookies of our name that differ: neither can be trusted
     unknown      of the right form, and no such session: it ended, it expired, or it never was
     superseded   the session is alive and the secret is not its own (any more): a rotation, or a guess
+    guessing     unknown or superseded, like too many before it from the same address
     live         the id of a live session
 """
 
@@ -69,24 +101,8 @@ class BaseSession(MutableMapping[str, Any]):
     its block or response every use raises `SessionClosed`.
     """
 
-    # Slots, so that `session.theme = "dark"` raises: it would be no field, and be lost.
-    __slots__ = (
-        "_amendment",
-        "_context",
-        "_fields",
-        "_lent",
-        "_ops",
-        "_phase",
-        "_record",
-        "_secret",
-        "_shown",
-        "_values",
-        "accessed",
-        "fence",
-        "loaded_at",
-        "presented",
-        "unsent",
-    )
+    if not TYPE_CHECKING:  # to a type checker they would be all that there is
+        __slots__ = ()  # the classes that are made have `STATE`, and what their framework adds
 
     def __init__(self, context: Context, record: Record, secret: str, now: float, presented: Presented) -> None:
         self._context = context
@@ -100,6 +116,11 @@ class BaseSession(MutableMapping[str, Any]):
         self._phase: Phase = "open"
         self.accessed = False
         """Whether anybody looked into it."""
+        self.kept = False
+        """Whether it is to be stored although nothing was put in (see `keep`)."""
+        self.passive = False
+        """Set it to True where a request is not the visitor's doing (a page that polls): it then does not count as
+        activity, unless it changes something."""
         self.fence = 0
         """The number of the lease that this object holds; 0: none."""
         self.unsent = False
@@ -207,14 +228,38 @@ class BaseSession(MutableMapping[str, Any]):
         else:
             MutableMapping.update(self, *args, **kwargs)
 
+    def popitem(self) -> tuple[str, Any]:
+        """Take the last field out: its name and value. `KeyError` if there is none."""
+        if not self:
+            raise KeyError("the session is empty")
+        name = list(self)[-1]
+        return name, self.pop(name)
+
+    def copy(self) -> dict[str, Any]:
+        """A plain dict of all fields, with the same values: see `to_dict` for one that shares nothing."""
+        return {name: self[name] for name in self}
+
+    def __or__(self, other: Mapping[str, Any]) -> dict[str, Any]:
+        return {**self.copy(), **other} if isinstance(other, Mapping) else NotImplemented
+
+    def __ror__(self, other: Mapping[str, Any]) -> dict[str, Any]:
+        return {**other, **self.copy()} if isinstance(other, Mapping) else NotImplemented
+
+    def __ior__(self, other: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> Self:
+        MutableMapping.update(self, other)
+        return self
+
+    def __reversed__(self) -> Iterator[str]:
+        return reversed(list(self))
+
     def to_dict(self) -> dict[str, Any]:
         """A plain dict of all fields, which shares nothing with the session."""
         return {name: self._context.codec.decode(name, self._context.codec.encode(name, self[name])) for name in self}
 
     def __repr__(self) -> str:
         self.accessed = True
-        state = "" if self._phase == "open" else f", {self._phase}"
-        return f"<{type(self).__name__} {self._record.handle}, {len(self._fields)} fields as loaded{state}>"
+        name, state = type(self).__name__.removeprefix("Plain"), "" if self._phase == "open" else f", {self._phase}"
+        return f"<{name} {self._record.handle}, {len(self._fields)} fields as loaded{state}>"
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -233,6 +278,8 @@ class BaseSession(MutableMapping[str, Any]):
         """What the client carries, secret in whole. After `rotate` or `login` it is the new one, which is good once
         the change is committed. Empty for a session that was opened by its handle."""
         self._look()
+        if not self._record.handle:
+            self.identify()
         return ids.join(self._record.handle, self._secret) if self._secret else ""
 
     @property
@@ -269,6 +316,16 @@ class BaseSession(MutableMapping[str, Any]):
         """When somebody last signed in, in Unix seconds; the time of creation if nobody did."""
         self._look()
         return self._record.authenticated_at
+
+    @property
+    def auth_age(self) -> float | None:
+        """Seconds since the user signed in, as the server's clock has it; None if nobody is signed in. For steps that
+        want a fresh sign-in: ``if session.auth_age is None or session.auth_age > 300``. Only signing in again (`login`)
+        makes it young."""
+        if self.user_id is None:
+            return None
+        wanted = self._amendment
+        return 0.0 if wanted is not None and wanted.login else max(0.0, self.loaded_at - self._record.authenticated_at)
 
     @property
     def last_accessed_at(self) -> float:
@@ -328,7 +385,14 @@ class BaseSession(MutableMapping[str, Any]):
             raise UnsupportedValue("user_id", "a user id is a non-empty string of Unicode text")
         new_id = self.rotate()
         self._amend(login=True, user_id=user_id)
+        self.delete(TICKETS)  # who got one before is not to come in behind the sign-in
         return new_id
+
+    def keep(self) -> None:
+        """Store the session, though nothing was put in: the visitor gets a cookie, and is known at the next request.
+        Nothing happens if it is stored already."""
+        self._look()
+        self.kept = True
 
     def end(self) -> None:
         """End the session, for good: nothing loaded before can bring it back. Any further use raises."""
@@ -368,6 +432,11 @@ class BaseSession(MutableMapping[str, Any]):
         return self._secret
 
     @property
+    def shown_secret(self) -> str:
+        """The secret that the client showed; empty where it showed none."""
+        return self._shown
+
+    @property
     def amendment(self) -> Amendment | None:
         """The changes of metadata that were asked for."""
         return self._amendment
@@ -376,7 +445,8 @@ class BaseSession(MutableMapping[str, Any]):
     def untouched(self) -> bool:
         """Whether nothing was done that could ask for a commit: a quick test for the many sessions that are only
         read."""
-        return not self._lent and not self._ops and self._amendment is None and self._phase == "open"
+        quiet = self._amendment is None and self._phase == "open" and not (self.kept and not self.stored)
+        return quiet and not self._lent and not self._ops
 
     @property
     def rotated(self) -> bool:
@@ -440,8 +510,10 @@ class BaseSession(MutableMapping[str, Any]):
 
     def rebase(self, delta: Delta | None, amendment: Amendment | None) -> None:
         """Go on from a commit of this delta and amendment. What happened here while it was under way stays to be
-        committed, and values that were handed out stay the caller's: they are compared, from here on, with what was
-        committed."""
+        committed. Values that were handed out stay followed: they are compared, from here on, with what was committed,
+        and where others' changes were merged into that, they are brought up to date."""
+        if delta is None and amendment is None and self._amendment is None and not self._values:
+            return
         if delta is not None:
             for name, done in delta.ops.items():
                 self._forget(name, done)
@@ -452,10 +524,10 @@ class BaseSession(MutableMapping[str, Any]):
                 del self._values[name]  # nobody can change it in place: read it anew, as others left it
                 self._lent.pop(name, None)
         fields = self._record.fields
-        # Where a value that was handed out differs from what was committed of it, as others had changed it, too, the
-        # next delta must be replayed, not taken as it stands: its base is then no record's own fields.
-        stale = any(fields.get(name) != data for name, data in self._lent.items())
-        self._fields = fields.copy() if stale else fields
+        if any(fields.get(name) != data for name, data in self._lent.items()):
+            self.renew(self._record)
+        else:
+            self._fields = fields
         if self._amendment is amendment:
             self._amendment = None
             self._shown = self._secret
@@ -476,10 +548,35 @@ class BaseSession(MutableMapping[str, Any]):
             self._phase = "open"
         if self.stored:
             self._secret = self._shown
+        self.kept = False
         self._amendment = None
         self._ops.clear()
         self._lent.clear()
         self._values.clear()
+
+    def renew(self, record: Record) -> None:
+        """Go on with this record of the session, in which others may have changed something. Lists, dicts and sets that
+        were handed out are brought up to date where they are, and stay followed. What was changed and is not committed
+        stays to be committed."""
+        fields, encode, decode = record.fields, self._context.codec.encode, self._context.codec.decode
+        for name, value in list(self._values.items()):
+            before, after = self._lent.get(name), fields.get(name)
+            if name in self._ops or (before is not None and before == after):
+                continue
+            changed = before is not None and encode(name, value) != before
+            if changed and before is not None and after is not None:
+                followed = append_to(value, decode(name, before), decode(name, after))
+            else:
+                followed = not changed and after is not None and adopt(value, decode(name, after))
+            if followed and after is not None:
+                self._lent[name] = after
+            elif not changed:
+                del self._values[name]  # to be read anew
+                self._lent.pop(name, None)
+        # Where a value still differs from these fields, as both were changed, the next delta must be replayed, not
+        # taken as it stands: its base is then no record's own fields.
+        stale = any(fields.get(name) != data for name, data in self._lent.items())
+        self._record, self._fields = record, fields.copy() if stale else fields
 
     def start_over(self, blank: Record) -> None:
         """Go on as a session that is stored nowhere yet, as if the client had shown no id."""
@@ -562,7 +659,8 @@ def _checked_text(path: str, text: object, *, empty: bool = True) -> str:
 class Session(BaseSession):
     """The session that a `SessionManager` hands out."""
 
-    __slots__ = ()
+    if not TYPE_CHECKING:
+        __slots__ = ()
 
     def save(self) -> None:
         """Commit what changed so far, now; the block goes on. Nothing happens if nothing changed. Raises
@@ -575,7 +673,8 @@ class Session(BaseSession):
 class AsyncSession(BaseSession):
     """The session that an `AsyncSessionManager` hands out."""
 
-    __slots__ = ()
+    if not TYPE_CHECKING:
+        __slots__ = ()
 
     async def save(self) -> None:
         """Commit what changed so far, now; the block goes on. Nothing happens if nothing changed. Raises
@@ -583,3 +682,15 @@ class AsyncSession(BaseSession):
         if self._phase != "open":
             self._refuse()
         await self._context.save(self)
+
+
+class PlainSession(Session):
+    """A `Session` with nothing added."""
+
+    __slots__ = STATE
+
+
+class PlainAsyncSession(AsyncSession):
+    """An `AsyncSession` with nothing added."""
+
+    __slots__ = STATE

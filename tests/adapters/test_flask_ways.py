@@ -277,3 +277,58 @@ def test_a_manager_of_the_wrong_kind_is_refused(manager: Any) -> None:
     """Anything but a blocking manager is refused at the start."""
     with pytest.raises(ConfigurationError, match="SessionManager"):
         SojournSessionInterface(manager)
+
+
+def test_a_setting_that_breaks_later_is_an_error_of_the_application(site: Any) -> None:
+    """A setting that is broken after the start is answered with 500 by each request, and nothing is stored."""
+    site.app.config["SESSION_COOKIE_SAMESITE"] = "sometimes"
+    response = site.request(lambda session: session.set("a", 1))
+    assert (response.status, response.cookies, site.held) == (500, [], 0)
+    assert [type(error) for error in site.errors] == [ConfigurationError]
+
+
+def test_a_body_that_streams_may_change_the_session(site: Any) -> None:
+    """What a streamed body changes, by ``stream_with_context`` and ``flask.session``, is committed at its end; what one
+    changes that raises is not."""
+
+    @site.app.route("/a/stream")
+    def stream() -> Any:
+        flask.session["before"] = True
+
+        @flask.stream_with_context
+        def parts() -> Iterator[str]:
+            yield str(flask.session["before"])
+            flask.session["within"] = True
+            yield "."
+            if "fail" in flask.request.args:
+                raise KeyError("fails")
+
+        return flask.Response(parts())
+
+    site.app.add_url_rule("/a/list", "list", lambda: sorted(flask.session))
+    site.app.add_url_rule("/a/delete", "delete", lambda: str(flask.session.pop("within")))
+    client = site.app.test_client()
+    assert client.get("/a/stream", buffered=True).text == "True."
+    assert client.get("/a/list").json == ["before", "within"]
+    client.get("/a/delete")
+    with pytest.raises(KeyError):
+        client.get("/a/stream?fail=1", buffered=True)
+    assert client.get("/a/list").json == ["before"]
+
+
+def test_modified_stays_true_after_the_commit(site: Any) -> None:
+    """A test that keeps the request's context finds that the session was modified, or that it was not."""
+    site.app.add_url_rule("/a/set", "set", lambda: str(flask.session.update(a=1)))
+    site.app.add_url_rule("/a/get", "get", lambda: str(flask.session["a"]))
+    with site.app.test_client() as client:
+        client.get("/a/set")
+        assert flask.session.modified
+        client.get("/a/get")
+        assert not flask.session.modified
+
+
+def test_a_host_that_is_not_trusted_gets_flask_s_answer(site: Any) -> None:
+    """With ``TRUSTED_HOSTS`` a request for another host is answered with 400, as by Flask alone."""
+    site.app.config["TRUSTED_HOSTS"] = ["shop.example"]
+    assert site.request(lambda session: session.get("a"), host="evil.example").status == 400
+    assert site.request(lambda session: session.get("a"), host="shop.example").status == 200

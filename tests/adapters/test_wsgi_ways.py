@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
+from wsgiref.util import shift_path_info
 from wsgiref.validate import validator
 
 import pytest
@@ -12,7 +14,7 @@ import pytest
 from browser import Jar
 from sites import serve
 from sojourn import AsyncSessionManager, ConfigurationError, SessionManager, StoreUnavailable
-from sojourn.adapters.wsgi import SessionMiddleware
+from sojourn.adapters.wsgi import SessionMiddleware, device_routes
 from sojourn.ids import Handle
 from sojourn.stores.memory import MemoryStore
 from worlds import Through
@@ -26,7 +28,7 @@ class Client:
 
     def __init__(self) -> None:
         self.store = Through(MemoryStore())
-        self.manager = SessionManager(self.store)  # type: ignore[arg-type]
+        self.manager = SessionManager(self.store)
         self.jar = Jar()
 
     def ask(self, app: App, **options: Any) -> tuple[int, bytes]:
@@ -195,3 +197,81 @@ def test_a_manager_of_the_wrong_kind_is_refused(manager: Any) -> None:
     """Anything but a blocking manager is refused at the start."""
     with pytest.raises(ConfigurationError, match="SessionManager"):
         SessionMiddleware(lambda environ, start_response: [], manager)
+
+
+# --- Devices ---------------------------------------------------------------------------------------------------------
+
+
+class Device:
+    """One of a user's devices, on a site that shows them at ``/devices``."""
+
+    def __init__(self, manager: SessionManager, user: str | None = "ada") -> None:
+        self.jar = Jar()
+        self._app = SessionMiddleware(self._application, manager)
+        self._routes = device_routes(manager)
+        self._user = user
+        self.ask("POST", "/sign-in")
+
+    def _application(self, environ: Any, start_response: Any) -> Iterable[bytes]:
+        if environ["PATH_INFO"] == "/sign-in":
+            if self._user is not None:
+                environ["sojourn.session"].login(self._user)
+            start_response("200 OK", HEADERS)
+            return [b"{}"]
+        shift_path_info(environ)
+        return self._routes(environ, start_response)
+
+    def ask(self, method: str, path: str, token: str = "", *, plain: bool = False) -> tuple[int, Any]:
+        sent = [("host", "testserver"), ("X-CSRF-Token", token)]
+        sent += [("cookie", self.jar.header)] if self.jar.header else []
+
+        def app(environ: Any, start_response: Any) -> Iterable[bytes]:
+            return self._app({**environ, "REQUEST_METHOD": method}, start_response)
+
+        status, headers, body = serve(app, path, "", sent)
+        self.jar.receive(value for name, value in headers if name == "Set-Cookie")
+        assert path == "/sign-in" or status == 405 or dict(headers)["Cache-Control"] == "no-store"
+        return status, json.loads(body) if body and not plain else body
+
+
+def test_devices_can_be_listed_and_ended() -> None:
+    """``device_routes`` lists the user's devices; who shows the token of the list ends one of them, or all others and
+    gets another id. Nobody else's is in reach."""
+    manager = SessionManager()
+    phone, laptop, tablet, eve = (Device(manager, user) for user in ("ada", "ada", "ada", "eve"))
+    status, listed = laptop.ask("GET", "/devices")
+    assert (status, len(listed["devices"])) == (200, 3)
+    (eves,) = eve.ask("GET", "/devices")[1]["devices"]
+    gone = str(phone.jar.value).split(".")[0]
+    token = listed["csrf_token"]
+    assert laptop.ask("DELETE", f"/devices/{gone}")[0] == 403
+    assert laptop.ask("DELETE", f"/devices/{eves['handle']}", token)[0] == 404
+    assert laptop.ask("DELETE", f"/devices/{gone}", token) == (200, {"ended": 1})
+    assert phone.ask("GET", "/devices")[0] == 401
+    before = laptop.jar.value
+    assert laptop.ask("DELETE", "/devices", token) == (200, {"ended": 1})
+    assert laptop.jar.value != before
+    assert [device.ask("GET", "/devices")[0] for device in (laptop, tablet, eve)] == [200, 401, 200]
+
+
+def test_devices_are_for_who_is_signed_in_and_for_what_is_asked() -> None:
+    """A stranger gets 401 and no session; another method gets 405."""
+    manager = SessionManager()
+    stranger = Device(manager, None)
+    assert stranger.ask("GET", "/devices")[0] == 401
+    assert stranger.ask("POST", "/devices")[0] == 405
+    assert (manager.list_sessions(), stranger.jar.header) == ([], None)
+
+
+def test_an_outage_is_answered_for_the_devices() -> None:
+    """If the store fails while the devices are listed, the answer is 503, and nobody is signed out."""
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise StoreUnavailable("away")
+
+    store = Through(MemoryStore())
+    device = Device(SessionManager(store))
+    store.before["summaries"] = fail
+    assert device.ask("GET", "/devices", plain=True)[0] == 503
+    store.before.clear()
+    assert device.ask("GET", "/devices")[0] == 200

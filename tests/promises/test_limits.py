@@ -131,3 +131,28 @@ async def test_a_session_that_has_left_its_user_takes_no_place(place: Place) -> 
     clock.advance(0.2)
     await sessions.create_session("bob")
     assert [len(await sessions.list_sessions(user)) for user in ("ada", "bob")] == [1, 3]
+
+
+async def test_nor_does_one_that_ended_elsewhere(place: Place) -> None:
+    """One that was a user's a moment ago, became another's and ended there, takes no place under the cap of the
+    first."""
+    clock = Clock()
+    sessions = place.sessions(clock=clock, config=SessionConfig(max_sessions_per_user=2, deadline=10))
+    moving, staying = await sessions.create_session("bob"), await sessions.create_session("bob")
+    moving = await sessions.login(moving, "ada")
+    await sessions.end_session(moving)
+    await sessions.create_session("bob")
+    assert len(await sessions.list_sessions("bob")) == 2
+    assert await sessions.is_session_active(staying)
+
+
+async def test_who_comes_back_to_a_user_takes_a_place_again(place: Place) -> None:
+    """One that was a user's, another's, and the first one's again counts, and is found to be ended."""
+    sessions = place.sessions(config=SessionConfig(max_sessions_per_user=2, deadline=10))
+    session_id = await sessions.create_session("bob")
+    for user in ("ada", "bob"):
+        session_id = await sessions.login(session_id, user)
+    await sessions.create_session("bob")
+    await sessions.create_session("bob")
+    assert not await sessions.is_session_active(session_id)
+    assert await sessions.end_user_sessions("bob") == 2

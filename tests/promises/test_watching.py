@@ -84,6 +84,18 @@ async def test_a_watch_begins_at_once(place: Place, monkeypatch: pytest.MonkeyPa
     assert time.monotonic() - began < 8
 
 
+async def test_a_change_just_before_the_end_is_told(place: Place) -> None:
+    """A session that is changed and ended in one breath, just when somebody has begun to watch it, or just after it was
+    created: the change is told, and then the end."""
+    sessions, other = place.sessions(), place.sessions()
+    for _ in range(20):
+        session_id = await sessions.create_session(data={"n": 0})
+        async with sessions.watch(session=session_id) as watch:
+            await other.update(session_id, "n", lambda n: n + 1)
+            await other.end_session(session_id)
+            assert kinds(await told(watch, lambda changes: "ended" in kinds(changes))) == ["changed", "ended"]
+
+
 async def test_a_user_is_watched_and_so_are_all(place: Place) -> None:
     """Who watches a user is told of all sessions of this user and of no others; who watches all, of all."""
     here, there = place.sessions(), place.sessions()

@@ -292,6 +292,9 @@ class ValkeyStore:
         else:
             held_to = cap if wanted.user_id != base.user_id else NO_CAP
             joined = await self._users.join(wanted, request(blob, ()), now, held_to)
+            left = base.user_id is not None and base.user_id != wanted.user_id
+            if left and cap.per_user is not None and joined is not None and joined.reply == 1:
+                await self._users.depart(base)
         if joined is not None and joined.reply == 1:
             self._large.keep(handle, blob)
         return joined

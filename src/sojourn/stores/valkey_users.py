@@ -175,6 +175,17 @@ class Users:
             requests.append(Request(("ZREM", key, *handles), slot, "repeatable"))
         await self._space.ask(*requests)
 
+    async def depart(self, record: Record) -> None:
+        """A session has left the user of this record, and takes no place among that user's any more. What can't be
+        dropped now heals by itself."""
+        key, slot = self._space.user_key(record.user_id or "")
+        try:
+            await self._space.ask(
+                self._space.script("depart", slot, (key,), record.handle, repr(record.authenticated_at))
+            )
+        except StoreError as error:
+            log.debug("the entry of a session that has left its user stays for a while: %s", error)
+
     async def muster(self, user_id: str) -> list[str]:
         """The handles of a user whose sessions are all to end: from now on none that is only being made may stay."""
         key, slot = self._space.user_key(user_id)

@@ -7,13 +7,14 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from itertools import chain
 from typing import Final, TypeVar
 
 from .. import facts
 from ..errors import HistoryTrimmed, StoreError, StoreUnavailable
 from ..policy import is_over
+from ..record import Change
 from ..store import Feed, Hint, Store
 from ..waiting import Background, Signal, Waiting
 from .watch import ALL, PAGE, TICK, Topic, Turn, Watch
@@ -84,6 +85,8 @@ class Hub:
         with self.lock:
             if entry in self._ready:
                 self._ready.remove(entry)
+        if since is None:
+            await watch.catch_up()  # as a rule it is where the hub is then, and is told everything in the hub's order
         return watch
 
     def saw(self, handle: str, version: bytes) -> None:
@@ -282,6 +285,20 @@ class Hub:
         if not await self._read(changed):
             await self._look_at(dict(self._seen))
 
+    def _tell_changes(self, changed: list[Hint], handles: Collection[str]) -> None:
+        """Tell of the changes of these sessions, and take them from the list."""
+        for hint in [hint for hint in changed if hint.handle in handles]:
+            changed.remove(hint)
+            self._tell_change(hint)
+
+    def _spread(self, before: int, told: list[Change], position: int) -> None:
+        """Tell facts that come after ``before`` to whom they concern; the history was read up to ``position``."""
+        with self.lock:
+            self.position = position
+            concerned = {watch for change in told for watch in self._concerned(change.handle, change.user_id)}
+            for watch in concerned:
+                watch.tell(before, told)
+
     async def _read(self, changed: list[Hint] | None = None) -> bool:
         """Read the history to its end, and tell of it. Returns whether it was whole."""
         whole = True
@@ -298,16 +315,16 @@ class Hub:
                 continue
             if not told:
                 return whole
-            if changed:
-                born = {change.handle for change in told if change.kind == "created"}
-                for hint in [hint for hint in changed if hint.handle not in born]:
-                    changed.remove(hint)
-                    self._tell_change(hint)
-            with self.lock:
-                self.position = after
-                concerned = {watch for change in told for watch in self._concerned(change.handle, change.user_id)}
-                for watch in concerned:
-                    watch.tell(before, told)
+            changed = changed or []
+            born = {change.handle for change in told if change.kind == "created"}
+            self._tell_changes(changed, {hint.handle for hint in changed} - born)
+            begun = 0
+            for at, change in enumerate(told):
+                if change.kind == "ended" and any(hint.handle == change.handle for hint in changed):
+                    self._spread(before, told[begun:at], before)  # born, changed and ended within a page
+                    begun = at
+                    self._tell_changes(changed, {change.handle})
+            self._spread(before, told[begun:], after)
             self._ended.update((change.handle, None) for change in told if change.kind == "ended")
             while len(self._ended) > _ENDED_KEPT:
                 del self._ended[next(iter(self._ended))]

@@ -51,6 +51,7 @@ class Watch:
         self._gone: Change | None = None  # the end of its session, if the history turns out not to tell it
         self._signal: Signal | None = None
         self._ended = False
+        self._waited = False  # for the hub, which is not as far as the history tells
         self.live = False
         """Whether the feed has told of all that it watches, without a break."""
 
@@ -67,7 +68,7 @@ class Watch:
                     return None
                 self._signal = signal = self._hub.waiting.signal()
                 behind = self._behind
-            if behind and await self._catch_up():
+            if behind and await self.catch_up():
                 continue
             left = TICK if until is None else min(until - time.monotonic(), TICK)
             if left <= 0:
@@ -109,7 +110,7 @@ class Watch:
         if self._ended:
             return
         waiting = self._said if self._behind else self._pending
-        key = f"{change.kind}:{change.handle}:{change.reason}"
+        key = _key(change)
         before = waiting.get(key)
         if before is not None:
             waiting[key] = _together(before, change)
@@ -137,8 +138,16 @@ class Watch:
                 self._pending[change.id] = change
                 self._ended = change.kind == "ended" and self.topic[0] == "session"
 
-    async def _catch_up(self) -> bool:
-        """Read a page of the history. Returns whether there was something."""
+    def _hand_on(self, said: Iterable[Change]) -> None:
+        """Put what was said while it was behind in its place."""
+        for change in tuple(said):
+            key = _key(change)
+            del self._said[key]
+            before = self._pending.get(key)
+            self._pending[key] = change if before is None else _together(before, change)
+
+    async def catch_up(self) -> bool:
+        """Read a page of the history. Returns whether there was something to tell."""
         hub = self._hub
         try:
             position, told = await hub.store.changes(self._position, PAGE)
@@ -153,7 +162,15 @@ class Watch:
             log.info("a watcher could not read the history and will try again: %s", error)
             return False
         with hub.lock:
-            self._take(change for change in told if self._wants(change))
+            mine = [change for change in told if self._wants(change)]
+            if position != hub.position and not self._waited and any(change.kind == "ended" for change in mine):
+                self._waited = True  # the hub may yet say what changed before that end: it wakes us when it is there
+                return bool(self._pending)
+            self._waited = False
+            for change in mine:
+                if change.kind == "ended":  # what was said of it came before
+                    self._hand_on(said for said in self._said.values() if said.handle == change.handle)
+                self._take([change])
             self._position = position
             if position == hub.position:
                 self._behind = False
@@ -191,6 +208,11 @@ class Turn:
     async def close(self) -> None:
         """Nobody waits any more."""
         await self._hub.leave(self._topic, self)
+
+
+def _key(change: Change) -> str:
+    """What waits of the same kind of the same session is one change."""
+    return f"{change.kind}:{change.handle}:{change.reason}"
 
 
 def _together(before: Change, after: Change) -> Change:
