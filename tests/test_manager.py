@@ -280,7 +280,7 @@ async def test_a_block_commits_when_it_ends(sessions: Sessions, world: World) ->
     """What changed in a block is there when the block is over, and not before; nested changes need no flag."""
     session_id = await sessions.create_session(data={"cart": {"items": []}})
     async with sessions.session(session_id) as session:
-        assert type(session) is (Session if world is BLOCKING else AsyncSession)
+        assert isinstance(session, Session if world is BLOCKING else AsyncSession)
         session["cart"]["items"].append("apple")
         session.update("visits", increment)
         assert await sessions.get_session(session_id) == {"cart": {"items": []}}
