@@ -16,7 +16,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
 from typing import Any, Final, Literal, TypeAlias
 
 from msgspec import Struct
@@ -274,6 +274,25 @@ def _check_transport(config: CookieConfig, host: str) -> None:
             f"CookieConfig(insecure=True) is for loopback addresses and this request is for {host!r}: no session "
             "cookie is sent there without TLS. Take insecure=True away, and serve the site over https"
         )
+
+
+def followed(parts: Iterable[Any], session: BaseSession) -> Iterator[Any]:
+    """The parts of a body that is streamed. If it raises, what it changed is not committed."""
+    try:
+        yield from parts
+    except Exception:  # whatever it is, it goes on to the server
+        session.close()
+        raise
+
+
+async def followed_async(parts: AsyncIterable[Any], session: BaseSession) -> AsyncIterator[Any]:
+    """`followed`, of an asynchronous body."""
+    try:
+        async for part in parts:
+            yield part
+    except Exception:  # whatever it is, it goes on to the server
+        session.close()
+        raise
 
 
 def chosen_cookie(

@@ -13,14 +13,13 @@ Flask-Login, where it is installed, needs nothing more: who it signs in is the s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from ..blocking import SessionManager, run
 from ..codec import register
 from ..engine import Engine
 from ..errors import MissingExtra
-from ..exchange import Answer, Credentials
+from ..exchange import Answer, Credentials, followed
 from ..flask_family import FamilyExtension, FamilyInterface, FamilySession, UnavailableSession
 from ..session import Session
 
@@ -87,7 +86,7 @@ class SojournSessionInterface(FamilyInterface, SessionInterface):
             return
         if run(self.commit(session, response)):
             if response.is_streamed and not response.direct_passthrough:
-                response.response = _watched(response.response, session)
+                response.response = followed(response.response, session)
             response.call_on_close(lambda: run(session.exchange.finish()))
 
 
@@ -173,15 +172,6 @@ def _forget_changes(app: Flask, **_: Any) -> None:
     session = flask.request.environ.get(_SESSION)
     if isinstance(session, FlaskSession) and not session.closed:
         session.exchange.forget()
-
-
-def _watched(parts: Iterable[Any], session: Session) -> Iterator[Any]:
-    """The parts of a body. If it raises, what it changed is not committed."""
-    try:
-        yield from parts
-    except Exception:
-        session.close()
-        raise
 
 
 def _plain_response(answer: Answer) -> PlainResponse:

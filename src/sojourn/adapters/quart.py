@@ -13,7 +13,7 @@ In a WebSocket the session is live (`sojourn.sockets`).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Collection
+from collections.abc import AsyncIterable, Collection
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
@@ -22,7 +22,7 @@ from ..codec import register
 from ..config import SessionConfig
 from ..engine import Engine
 from ..errors import MissingExtra, SessionClosed, SessionGone
-from ..exchange import Answer, Exchange
+from ..exchange import Answer, Exchange, followed_async
 from ..flask_family import (
     FamilyExtension,
     FamilyInterface,
@@ -240,7 +240,7 @@ class _Body(ResponseBody):
         self._kept = kept and isinstance(body, DataBody)  # nothing of the application's runs any more
 
     async def __aenter__(self) -> AsyncIterable[Any]:
-        return _watched(await self._body.__aenter__(), self._session)
+        return followed_async(await self._body.__aenter__(), self._session)
 
     async def __aexit__(self, *raised: object) -> None:
         try:
@@ -248,15 +248,6 @@ class _Body(ResponseBody):
         finally:
             if not self._kept:
                 await self._session.exchange.finish()
-
-
-async def _watched(parts: AsyncIterable[Any], session: AsyncSession) -> AsyncIterator[Any]:
-    try:
-        async for part in parts:
-            yield part
-    except Exception:
-        session.close()
-        raise
 
 
 def _is_kept() -> bool:

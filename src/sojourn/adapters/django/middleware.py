@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import Callable
 from http.cookies import Morsel
 from typing import Any, Final
 
@@ -16,8 +16,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods
 
 from ...blocking import run
-from ...exchange import ANSWERED, Answer, Answered, Credentials, Exchange, Headers, answer_for
-from ...session import BaseSession
+from ...exchange import ANSWERED, Answer, Answered, Credentials, Exchange, Headers, answer_for, followed, followed_async
 from ...users import devices_answer
 from .setup import Setup, is_test_client
 from .store import DjangoSession, SessionStore
@@ -147,8 +146,8 @@ class SessionMiddleware(DjangosMiddleware):
         closing = Exchange(self.SessionStore.setup().manager.engine, DjangoSession)
         closing.session = session
         if getattr(response, "file_to_stream", None) is None:  # a file goes out as a file, and changes nothing
-            watch = _awatched if response.is_async else _watched
-            response.streaming_content = watch(response.streaming_content, session)
+            follow = followed_async if response.is_async else followed
+            response.streaming_content = follow(response.streaming_content, session)
         response._resource_closers.append(lambda: (run(closing.finish()), store._part()))
         return response
 
@@ -181,24 +180,6 @@ def _put_cookie(response: HttpResponse, header: str) -> None:
     morsel.set(name, value, value)  # as it is: Django would quote an empty one
     for attribute, content in attributes:
         morsel[attribute.lower()] = content or True
-
-
-def _watched(parts: Iterable[Any], session: BaseSession) -> Iterator[Any]:
-    """The parts of a body. If it raises, what it changed is not committed."""
-    try:
-        yield from parts
-    except Exception:
-        session.close()
-        raise
-
-
-async def _awatched(parts: AsyncIterable[Any], session: BaseSession) -> AsyncIterator[Any]:
-    try:
-        async for part in parts:
-            yield part
-    except Exception:
-        session.close()
-        raise
 
 
 def _unavailable(what: str, error: Answered) -> HttpResponse:
