@@ -15,6 +15,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from datetime import timedelta
 from email.utils import formatdate
@@ -122,7 +123,7 @@ class UnavailableSession(FamilySession):
         raise self.exception
 
 
-class FamilyInterface:
+class FamilyInterface(ABC):
     """What the session interfaces of both do."""
 
     framework: ClassVar[str]
@@ -139,13 +140,13 @@ class FamilyInterface:
         self._cookie_of = lru_cache(_KEPT_COOKIES)(lambda *said: _cookie(base, self.framework, *said))
 
     @property
+    @abstractmethod
     def engine(self) -> Engine:
         """The manager's operations, as coroutines."""
-        raise NotImplementedError
 
+    @abstractmethod
     def response_exception(self, answer: Answer) -> Any:
         """An exception that the framework answers with this response."""
-        raise NotImplementedError
 
     def cookie_config(self, app: Any) -> CookieConfig | None:
         """The cookie, if the framework's own settings say something of it. `ConfigurationError` if browsers would not
