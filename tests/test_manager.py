@@ -40,7 +40,7 @@ from sojourn import (
 )
 from sojourn.blocking import run
 from sojourn.policy import GRACE
-from sojourn.session import BaseSession
+from sojourn.session import BaseSession, PlainAsyncSession, PlainSession
 from sojourn.stores.memory import MemoryStore
 from sojourn.testing import NOW, Clock
 from worlds import ASYNC, BLOCKING, Sessions, Through, World
@@ -281,6 +281,7 @@ async def test_a_block_commits_when_it_ends(sessions: Sessions, world: World) ->
     session_id = await sessions.create_session(data={"cart": {"items": []}})
     async with sessions.session(session_id) as session:
         assert isinstance(session, Session if world is BLOCKING else AsyncSession)
+        assert type(session) is (PlainSession if world is BLOCKING else PlainAsyncSession)
         session["cart"]["items"].append("apple")
         session.update("visits", increment)
         assert await sessions.get_session(session_id) == {"cart": {"items": []}}

@@ -160,7 +160,7 @@ class Exchange:
             log.info("session %s: %s", session.record.handle, gone)
             session.discard()
             return []
-        except Exception:
+        except Exception:  # the application's own, or the store's: it is for the caller
             session.discard()
             raise
         if action == "leave" and not started_over:

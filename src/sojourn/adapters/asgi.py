@@ -123,7 +123,7 @@ class SessionMiddleware:
             return
         try:
             await self.app(scope, receive, Responding(exchange, send))
-        except BaseException:
+        except BaseException:  # the client that has gone away, too: nothing is committed
             session.close()
             raise
         await exchange.finish()

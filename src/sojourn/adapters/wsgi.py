@@ -115,7 +115,7 @@ class SessionMiddleware:
         responding = _Responding(exchange, start_response)
         try:
             body = self.app(environ, responding)
-        except BaseException:
+        except BaseException:  # whatever it is, nothing is committed, and the server is told
             session.close()
             raise
         return _Body(body, exchange, responding)
@@ -163,7 +163,7 @@ class _Body:
                 if self._responding.answer is not None:  # known at the first part at the latest
                     break
                 yield part
-        except Exception:
+        except Exception:  # whatever it is, it goes on to the server
             self._exchange.session.close()
             raise
         if self._responding.answer is not None:

@@ -175,7 +175,7 @@ class SojournSessionMiddleware(SessionMiddleware[SojournSessionBackend]):
         try:
             await self.app(scope, receive, cast(Any, _Answering(settling, cast(Any, send))))
             settling.settle()
-        except BaseException:
+        except BaseException:  # the client that has gone away, too: nothing is committed
             session.close()
             raise
         await exchange.finish()
@@ -293,7 +293,7 @@ class _Answering(Responding):
             return await super().start(message)
         except ANSWERED:
             raise
-        except Exception:
+        except Exception:  # the application's own: a value that cannot be kept
             # Nothing has gone out: Litestar's error handling may respond, which takes a response that was handed over
             # for one that has begun.
             self._settling.state.response_started = False
