@@ -14,7 +14,7 @@ import logging
 import secrets
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import timedelta
 from typing import ClassVar, Final
 
@@ -24,6 +24,8 @@ from .config import SessionConfig, seconds
 from .errors import (
     ConfigurationError,
     OutcomeUnknown,
+    SessionClosed,
+    SessionGone,
     SessionLeased,
     SessionNotFound,
     SojournError,
@@ -179,13 +181,36 @@ class Engine:
 
     async def save(self, session: BaseSession) -> None:
         """Commit what a session object changed so far, and let it go on."""
-        delta, amendment = session.delta(), session.amendment
+        await self._save(session, session.delta())
+
+    async def save_seeing(self, session: BaseSession) -> set[str]:
+        """As `save`. Returns the names of the fields in which others have changed something, as it shows now."""
+        delta, before = session.delta(), session.record.fields
+        await self._save(session, delta)
+        return _differing(before if delta is None else {**before, **delta.local}, session.record.fields)
+
+    async def _save(self, session: BaseSession, delta: Delta | None) -> None:
+        amendment = session.amendment
         if delta is None and amendment is None and (session.stored or not session.kept):
             return
         done = await self._carry_out(session, delta, amendment)
         if done != "nothing":
             session.unsent = session.unsent or cookie_action(session, done) == "set"
             session.rebase(delta, amendment)
+
+    async def refresh(self, session: BaseSession) -> set[str]:
+        """Read a stored session anew; what was changed here and is not committed stays to be committed. Returns the
+        names of the fields in which others have changed something. Raises `SessionGone` if it has ended or its user
+        has changed, and `SessionClosed` if the object was closed meanwhile."""
+        record, before = await self.store.load(session.record.handle), session.record
+        if session.closed:
+            raise SessionClosed("the session object was closed while it was read anew")
+        if record is None or is_over(record, self.clock()) or record.generation != before.generation:
+            raise SessionGone("the session has ended, or its user has changed")
+        if record is before:
+            return set()
+        session.renew(record)
+        return _differing(before.fields, record.fields)
 
     async def acquire(self, session_id: str, wait: float, hold: float) -> BaseSession:
         """Load a session and take its lease."""
@@ -407,3 +432,10 @@ class Engine:
                 await self.purge_expired()
             except SojournError as error:
                 log.warning("the cleaner could not sweep and will try again: %s", error)
+
+
+def _differing(expected: Mapping[str, bytes | None], found: Mapping[str, bytes]) -> set[str]:
+    """The names under which there is something else, or nothing; None: nothing is expected there."""
+    if found is expected:
+        return set()
+    return {name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name)}

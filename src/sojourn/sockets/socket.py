@@ -190,17 +190,13 @@ class Socket:
         session = self.session
         if not session.stored:
             return
-        async with self._committing:  # or this would go back behind another task's commit
-            record = await self._engine.store.load(session.record.handle)
-            if session.closed:
-                raise SessionClosed("the socket was closed, or its session has ended")
-            if record is not None and not is_over(record, self._engine.clock()) and not self._changed_hands(record):
-                self._note(session.record.fields, record.fields)
+        try:
+            async with self._committing:  # or this would go back behind another task's commit
+                self._note(await self._engine.refresh(session))
                 self._unseen.clear()
-                session.renew(record)
-                return
-        await self._close(POLICY)
-        raise SessionGone("the session has ended, or its user has changed")
+        except SessionGone:
+            await self._close(POLICY)
+            raise
 
     async def changes(self) -> AsyncIterator[Change]:
         """Follow the session, without one's own commits."""
@@ -254,16 +250,11 @@ class Socket:
                 "begin a session, sign in and rotate before accept(), or in a request"
             )
         elif session.stored or not self.open:
-            delta, before = session.delta(), session.record.fields
-            await self._engine.save(session)
-            if delta is not None:
-                ours = {**before, **delta.local}
-                self._note({name: data for name, data in ours.items() if data is not None}, session.record.fields)
+            self._note(await self._engine.save_seeing(session))
 
-    def _note(self, expected: dict[str, bytes], found: dict[str, bytes]) -> None:
+    def _note(self, others: set[str]) -> None:
         """Note which fields others have changed."""
-        if found is not expected:
-            others = {name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name)}
+        if others:
             for names in (self._unseen, *self._followers):
                 names |= others
 
