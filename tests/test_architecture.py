@@ -21,7 +21,7 @@ ORDER = [
     "errors", "ids", "config", "record", "facts", "policy", "codec", "portable", "merge", "adopting", "session",
     "lifecycle", "cookie", "transport", "csrf", "flashes", "guesses", "waiting", "store", "stores", "opening", "bulk",
     "moving", "lanes", "watching", "listeners", "engine", "tickets", "exchange", "users", "manager", "blocking",
-    "__init__", "sockets", "entries", "asgi_family", "flask_family", "adapters", "testing", "check", "cli.humane",
+    "state", "__init__", "sockets", "entries", "asgi_family", "flask_family", "adapters", "testing", "check", "cli.humane",
     "cli.parsing", "demo", "cli", "__main__",
 ]  # fmt: skip
 """Every module and folder, the lowest first: each may import what stands before it, and itself."""
@@ -45,6 +45,7 @@ EXTRAS = {
     "rich": "cli",
     "hiredis": "stores.valkey",
     "psycopg": "stores.postgres",
+    "google": ("state.widget_states_pb2", "state.wire"),
 }
 """What is not in the bare install, and the only place that may import it."""
 

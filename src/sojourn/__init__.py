@@ -22,6 +22,7 @@ from .errors import (
     DamagedRecord,
     HistoryTrimmed,
     MissingExtra,
+    NoWidgets,
     OutcomeUnknown,
     SessionClosed,
     SessionGone,
@@ -36,6 +37,7 @@ from .errors import (
     TooManyGuesses,
     TooManySessions,
     UnsupportedValue,
+    WidgetInstantiated,
 )
 from .flashes import flash, flashed
 from .ids import Handle
@@ -43,6 +45,7 @@ from .manager import AsyncSessionManager
 from .opening import open_store
 from .record import Change, Summary
 from .session import AsyncSession, Session
+from .state import SafeSessionState, SessionState
 from .tickets import ticket
 from .users import login, logout
 
@@ -57,7 +60,9 @@ __all__ = [
     "Handle",
     "HistoryTrimmed",
     "MissingExtra",
+    "NoWidgets",
     "OutcomeUnknown",
+    "SafeSessionState",
     "Session",
     "SessionClosed",
     "SessionConfig",
@@ -65,6 +70,7 @@ __all__ = [
     "SessionLeased",
     "SessionManager",
     "SessionNotFound",
+    "SessionState",
     "SojournError",
     "StoreDamaged",
     "StoreError",
@@ -75,6 +81,7 @@ __all__ = [
     "TooManyGuesses",
     "TooManySessions",
     "UnsupportedValue",
+    "WidgetInstantiated",
     "csrf_token",
     "csrf_valid",
     "flash",

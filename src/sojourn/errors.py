@@ -16,6 +16,8 @@ the same thing, ours is also one of those, so that ``except KeyError`` and ``exc
     ├── SessionGone                         ended, or changed hands, between load and commit
     ├── ConflictError                       another writer was there; nothing was written
     │   └── SessionLeased                   another holder has the session to itself
+    ├── WidgetInstantiated                  the key of a widget that this run has made
+    ├── NoWidgets (TypeError)               a plain mapping is asked about widgets
     ├── TooManySessions                     the user is at the cap, and the rule is "refuse"
     ├── HistoryTrimmed                      facts that were asked for are no longer kept
     └── StoreError
@@ -33,6 +35,7 @@ __all__ = [
     "DamagedRecord",
     "HistoryTrimmed",
     "MissingExtra",
+    "NoWidgets",
     "OutcomeUnknown",
     "SessionClosed",
     "SessionGone",
@@ -47,6 +50,7 @@ __all__ = [
     "TooManyGuesses",
     "TooManySessions",
     "UnsupportedValue",
+    "WidgetInstantiated",
 ]
 
 
@@ -122,6 +126,25 @@ class SessionLeased(ConflictError):
 
 class TooManySessions(SojournError):
     """The user has as many sessions as ``max_sessions_per_user`` allows, and ``at_cap`` is "refuse"."""
+
+
+class WidgetInstantiated(SojournError):
+    """The script set the key of a widget or form that it had made before, which then shows another value already.
+    Nothing was changed."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(
+            f"the session state's {key!r} cannot be set after the widget or form with this key was made in the same "
+            "run: set it before, or in a callback"
+        )
+        self.key = key
+
+
+class NoWidgets(SojournError, TypeError):
+    """A `SafeSessionState` over a plain mapping was asked about widgets, of which a mapping knows nothing."""
+
+    def __init__(self) -> None:
+        super().__init__("a plain mapping has no widgets: make the SafeSessionState of a SessionState")
 
 
 class HistoryTrimmed(SojournError):

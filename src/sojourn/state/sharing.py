@@ -1,0 +1,154 @@
+"""The places of a state that is bound to a stored session, kept in step with it.
+
+A user's key is a field of the same name; so is the key of a widget, and one field more names which those are. Names
+that begin with "$$" stay in the process.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection
+from functools import partial
+from typing import Any, Final
+
+from ..errors import UnsupportedValue
+from .places import Places
+from .stored import Stored
+from .values import MISSING, differ
+from .widgets import TRIGGERS, WidgetMetadata, is_hidden
+
+__all__ = ["Sharing"]
+
+log = logging.getLogger("sojourn")
+
+_WIDGETS: Final = "$$widgets"
+"""The field that names the fields which are widgets' values."""
+
+
+class Sharing:
+    """Places, and the session in which they are stored."""
+
+    __slots__ = ("_arrived", "_places", "_stored", "_unstorable", "restored")
+
+    def __init__(self, places: Places, stored: Stored) -> None:
+        self._places = places
+        self._stored = stored
+        self._arrived: dict[str, Any] = {}  # values that others gave to widgets since the last run
+        self._unstorable: set[str] = set()  # keys of widgets whose values cannot be stored, of which it was told
+        self.restored: set[str] = set()
+        """Keys whose values are of widgets that were not made in this process yet."""
+        self._take_up(stored.names())
+
+    @property
+    def session_id(self) -> str:
+        return self._stored.session_id
+
+    def look(self) -> None:
+        """See what others have written."""
+        self._take_up(self._stored.look())
+
+    def write(self, key: str, value: Any) -> None:
+        """Commit a key's new value."""
+        self._commit(partial(self._stored.write, {key: value}))
+
+    def delete(self, keys: Collection[str]) -> None:
+        """Commit that keys are gone."""
+        self._commit(partial(self._stored.write, {}, keys))
+        self.restored.difference_update(keys)
+        for key in keys:
+            self._arrived.pop(key, None)
+
+    def update(self, key: str, function: Callable[[Any], Any]) -> Any:
+        """Commit a key's value as a function of what it is; what it then is."""
+        value = self._places.find(key)
+        if key in self._places.keys.ids and value is not MISSING and not self._stored.holds(key, value):
+            self.write(key, value)  # what its widget has become in this run
+        self._commit(partial(self._stored.update, key, function))
+        return self._stored.read(key)
+
+    def setdefault(self, key: str, default: Any) -> Any:
+        """Commit a value for a key that has none; what it then is."""
+        self._commit(partial(self._stored.setdefault, key, default))
+        return self._stored.read(key)
+
+    def save(self) -> None:
+        """Commit what was changed in place."""
+        self._commit(self._stored.save)
+
+    def turn(self) -> None:
+        """A run begins, in which what others gave to widgets is new."""
+        self._places.new.update(self._arrived)
+        self._arrived.clear()
+        self.look()
+        self._arrived.clear()
+
+    def restore(self, metadata: WidgetMetadata[Any], key: str) -> bool:
+        """Give a widget back what it was in another process. Returns whether the browser is to be told."""
+        if key not in self.restored:
+            return False
+        self.restored.discard(key)
+        value = self._places.user.pop(key, MISSING)
+        if value is MISSING or self._places.widgets.sent(metadata.id):
+            return False
+        self._places.widgets.kept[metadata.id] = value
+        return differ(value, metadata.deserializer(None))
+
+    def let_go(self) -> None:
+        """Forget widgets that no run has made in this process."""
+        for key in self.restored:
+            self._places.user.pop(key, None)
+        self.restored.clear()
+
+    def keep_widgets(self) -> None:
+        """Commit what widgets with a key have become, and what was changed in place. What a store cannot hold (a file)
+        stays in this process, and a warning says so, once. Events are not stored."""
+        places, stored = self._places, self._stored
+        known = stored.read(_WIDGETS)
+        before, now = frozenset(() if known is MISSING else known), frozenset(self.restored)
+        changes: dict[str, Any] = {}
+        for key, widget_id in places.keys:
+            value, metadata = places.find(key), places.widgets.metadata.get(widget_id)
+            if value is MISSING or metadata is None or metadata.value_type in TRIGGERS:
+                continue
+            try:
+                if not stored.holds(key, value):
+                    changes[key] = value
+                now |= {key}
+            except UnsupportedValue as refused:
+                if key not in self._unstorable:
+                    log.warning("the value of a widget stays in this process only: %s", refused)
+                self._unstorable.add(key)
+        lost = before - now
+        changes |= {key: places.user[key] for key in lost & places.user.keys()}
+        if now != before:
+            changes[_WIDGETS] = sorted(now)
+        self._commit(partial(stored.write, changes, lost - places.user.keys()))
+
+    # --- Parts -------------------------------------------------------------------------------------------------------
+
+    def _commit(self, act: Callable[[], set[str]]) -> None:
+        try:
+            others = act()
+        except BaseException:
+            places = self._places
+            self._take_up({*self._stored.names(), *places.user, *places.new} - places.keys.ids.keys())  # as it is
+            raise
+        self._take_up(others)
+
+    def _take_up(self, names: Collection[str]) -> None:
+        """Show these fields as they are stored."""
+        places = self._places
+        for name in names:
+            value = self._stored.read(name)
+            if name == _WIDGETS:
+                self.restored = set(() if value is MISSING else value) - places.keys.ids.keys()
+            elif is_hidden(name):
+                continue
+            elif name not in places.keys.ids:
+                places.new.pop(name, None)
+                if value is MISSING:
+                    places.user.pop(name, None)
+                else:
+                    places.user[name] = value
+            elif value is not MISSING:  # a widget that is shown keeps its value though its field was deleted
+                places.new[name] = self._arrived[name] = value
