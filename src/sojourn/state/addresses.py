@@ -4,7 +4,7 @@ the two counts is decided in `sojourn.state.binding`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from .binding import mirror, seed
@@ -20,9 +20,9 @@ class Addresses:
 
     __slots__ = ("_places", "bound", "params")
 
-    def __init__(self, places: Places) -> None:
+    def __init__(self, places: Places, on_change: Callable[[str], None] | None) -> None:
         self._places = places
-        self.params = QueryParams()
+        self.params = QueryParams(on_change=on_change)
         self.bound: set[str] = set()
         """The ids of widgets that asked for it, shown or not."""
 

@@ -36,9 +36,9 @@ INVALID: Final = _Invalid()
 def value_from_texts(texts: list[str], metadata: WidgetMetadata[Any]) -> Any:
     """What these values of a query parameter mean to the widget, as its deserializer takes it; `INVALID` for nothing.
 
-    Nothing but empty texts means empty: `INVALID` where the widget is not ``clearable``, else an empty list, an empty
-    text where any text will do, and None for the rest. A single value is the last text; of a list, empty texts are left
-    out. By kind:
+    A single value is the last text; of a list, empty texts are left out. If that leaves nothing, it means empty:
+    `INVALID` where the widget is not ``clearable``, else an empty list, an empty text where any text will do, and None
+    for the rest. By kind:
 
     - ``bool_value``: true or false, in any case;
     - ``int_value``: as ``int`` reads it, in 64 bits; ``double_value``: as ``float`` does, and finite;
@@ -52,13 +52,13 @@ def value_from_texts(texts: list[str], metadata: WidgetMetadata[Any]) -> Any:
     Where the widget has ``options``, a number may be told as one of them: it stays text, and the deserializer looks it
     up.
     """
-    full = [text for text in texts if text]
+    single = _READ_ONE.get(metadata.value_type)
+    full = [text for text in (texts if single is None else texts[-1:]) if text]
     if not full:
         return _empty(metadata) if metadata.clearable else INVALID
     options = metadata.options
-    single = _READ_ONE.get(metadata.value_type)
     if single is not None:
-        return _read(texts[-1], single, options)
+        return _read(full[0], single, options)
     member = _READ_MEMBER.get(metadata.value_type)
     if member is None:
         return INVALID

@@ -39,6 +39,10 @@ class Persisting:
         self._pages[widget_id] = page
         return metadata.bind is None and (reset or (origin is not None and origin != page))
 
+    def knows(self, widget_id: str) -> bool:
+        """Whether a widget has asked for it."""
+        return widget_id in self._pages
+
     def stays(self, widget_id: str, page: str) -> bool:
         """Whether the value of a widget that is no longer shown stays."""
         return widget_id in self._pages and self._pages[widget_id] in (None, page)

@@ -10,7 +10,7 @@ The first place that has a value:
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from copy import deepcopy
 from typing import Any
 
@@ -20,6 +20,7 @@ from .persisting import Persisting
 from .runs import ScriptRun
 from .values import MISSING, WidgetValues, differ
 from .widgets import WidgetMetadata, is_hidden
+from .wire import Incoming
 
 __all__ = ["Places", "own"]
 
@@ -27,10 +28,12 @@ __all__ = ["Places", "own"]
 class Places:
     """The places where values are."""
 
-    __slots__ = ("keys", "new", "persisting", "user", "widgets")
+    __slots__ = ("keys", "new", "persisting", "told", "user", "widgets")
 
     def __init__(self) -> None:
         self.new: dict[str, Any] = {}
+        self.told: set[str] = set()
+        """Keys of widgets that were made since the code set them: their browsers know."""
         self.user: dict[str, Any] = {}
         self.widgets = WidgetValues()
         self.keys = Keys()
@@ -57,6 +60,11 @@ class Places:
         value = self.widgets.find(widget_id)
         return self.user.get(key, MISSING) if value is MISSING and key is not None else value
 
+    def widget_of(self, key: str) -> str | None:
+        """The id of the widget that has this key and was there in the last run; None: the key is the code's."""
+        widget_id = self.keys.ids.get(key)
+        return widget_id if widget_id in self.widgets.metadata else None
+
     def shown(self) -> list[str]:
         """The keys that a user may see."""
         keys = dict.fromkeys((*self.user, *self.new, *self.keys.ids))
@@ -69,18 +77,47 @@ class Places:
         return list(names | dict.fromkeys(self.widgets.ids()))
 
     def turn(self) -> None:
-        """A run begins: what was new is old, under its widget where the key has one."""
-        ids, kept = self.keys.ids, self.widgets.kept
+        """A run begins: what was new is old, under its widget where the key has one. But what was set for a widget that
+        was not made since stays new, or what the browser still says of it would replace it."""
+        kept, known, untold = self.widgets.kept, self.widgets.metadata, {}
         self.widgets.turn()
         for key, value in self.new.items():
-            if key in ids:
-                kept[ids[key]] = value
-            else:
+            widget_id = self.widget_of(key)
+            if widget_id is None:
                 self.user[key] = value
-        self.new.clear()
+            elif key in self.told:
+                kept[widget_id] = value
+            else:
+                untold[key] = value
         for key, widget_id in self.keys:
-            if widget_id not in kept and key in self.user:
+            if widget_id in known and widget_id not in kept and key in self.user:
                 kept[widget_id] = self.user[key]
+        self.new.clear()
+        self.new.update(untold)
+        self.told.clear()
+
+    def receive(self, incoming: Mapping[str, Incoming]) -> list[WidgetMetadata[Any]]:
+        """Take up what the browser sent. Returns the widgets that the visitor has changed: for these, what was set
+        before is over, as he has seen something else and decided."""
+        self.widgets.receive(incoming)
+        changed = [metadata for metadata in self.widgets.changed() if self._is_decided(metadata.id)]
+        for metadata in changed:
+            self.new.pop(self.keys.keys.get(metadata.id, ""), None)
+        return changed
+
+    def _is_decided(self, widget_id: str) -> bool:
+        key = self.keys.keys.get(widget_id)
+        return key not in self.new or differ(self.widgets.of_this_run(widget_id), self.new[key])
+
+    def put(self, key: str, value: Any) -> None:
+        """Set a key in this run."""
+        if key in self.told:
+            self.told.discard(key)
+            widget_id = self.widget_of(key)
+            if widget_id is not None and key in self.new:
+                self.widgets.drop_sent(widget_id)
+                self.widgets.kept[widget_id] = self.new[key]  # what the browser was told, and may say again
+        self.new[key] = value
 
     def forget(self, key: str) -> None:
         """Forget a key, with its widget's value."""
@@ -120,16 +157,16 @@ class Places:
             if widget_id in keys.keys and widget_id not in bound:
                 self.user.pop(keys.keys[widget_id], None)
         for widget_id in stale:
-            widgets.drop(widget_id)
-            if widget_id not in bound and keys.keys.get(widget_id) not in self.user:
-                keys.forget_id(widget_id)  # what the code sets under this key from now on is the code's
-                widgets.metadata.pop(widget_id, None)
+            widgets.forget(widget_id)
+            if widget_id not in bound and not persisting.knows(widget_id):
+                keys.forget_id(widget_id)
         persisting.prune(keys.keys, self.user)
         return stale
 
     def clear(self) -> None:
         """Forget everything but what widgets there are."""
         self.new.clear()
+        self.told.clear()
         self.user.clear()
         self.widgets.clear()
         self.keys.clear()

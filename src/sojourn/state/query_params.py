@@ -173,6 +173,8 @@ class QueryParams(MutableMapping[str, str]):
     def bind(self, key: str, widget_id: str) -> None:
         """From now on this widget decides this name: others cannot change it. What was bound to it before is not any
         more. Raises `UnsupportedValue` for a reserved name."""
+        if self._bound.get(key) == widget_id:
+            return
         _check_name(key)
         self.unbind(widget_id)
         self._bound[key] = widget_id

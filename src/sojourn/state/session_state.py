@@ -49,6 +49,10 @@ class SessionState(MutableMapping[str, Any]):
     A bound state raises what `SessionManager.session` raises on exit, by whatever is done: `SessionGone` once the
     session has ended, or its user has changed; `StoreUnavailable`, `OutcomeUnknown`. After an error the state shows
     what is stored. A list or dict that is changed in place goes out with the next write, `save`, or the end of the run.
+
+    ``on_query_params`` is called with the new query string when the page's address is to say something else.
+    ``enforce_serializable`` makes `maybe_check_serializable` check. ``current_run`` tells the run that the caller is
+    in: `script_run`'s, unless the runs of another framework are to count.
     """
 
     manager: ClassVar[SessionManager | None] = None
@@ -60,6 +64,7 @@ class SessionState(MutableMapping[str, Any]):
         manager: SessionManager | None = None,
         *,
         enforce_serializable: bool = False,
+        on_query_params: Callable[[str], None] | None = None,
         current_run: Callable[[], ScriptRun | None] = current_run,
     ) -> None:
         self.lock: Final = threading.RLock()
@@ -69,7 +74,8 @@ class SessionState(MutableMapping[str, Any]):
         self._current_run = current_run
         self._places = Places()
         self._new: Final = self._places.new
-        self._addresses = Addresses(self._places)
+        self._put: Final = self._places.put
+        self._addresses = Addresses(self._places, on_query_params)
         self._shared: Sharing | None = None
         self.find: Callable[[str], Any] = self._places.find
         """The value under a key, or a widget's id; `MISSING` if there is none."""
@@ -113,7 +119,7 @@ class SessionState(MutableMapping[str, Any]):
             self._check_writable(key)
         if self._shared is not None:
             self._write(key, value)
-        self._new[key] = value
+        self._put(key, value)
 
     def __delitem__(self, key: str) -> None:
         if key not in self:
@@ -184,10 +190,11 @@ class SessionState(MutableMapping[str, Any]):
             self._check_writable(key)
             if self._shared is None or is_hidden(key):
                 value = self.find(key)
-                self._new[key] = function(None if value is MISSING else value)
+                value = function(None if value is MISSING else value)
             else:
-                self._new[key] = self._shared.update(key, function)
-            return self._new[key]
+                value = self._shared.update(key, function)
+            self._put(key, value)
+            return value
 
     def setdefault(self, key: str, default: Any = None) -> Any:
         """The value, after giving the key this one if there is none: of two who find none, in whatever process, neither
@@ -196,7 +203,7 @@ class SessionState(MutableMapping[str, Any]):
             if key not in self:
                 self._check_writable(key)
                 local = self._shared is None or is_hidden(key)
-                self._new[key] = default if local else cast(Sharing, self._shared).setdefault(key, default)
+                self._put(key, default if local else cast(Sharing, self._shared).setdefault(key, default))
             return self[key]
 
     def clear(self) -> None:
@@ -235,6 +242,7 @@ class SessionState(MutableMapping[str, Any]):
     def reset_state_value(self, user_key: str, value: Any | None) -> None:
         """Set a key, though its widget was made: for the makers of widgets, who correct what they show."""
         self._write(user_key, value)
+        self._put(user_key, value)
 
     def maybe_check_serializable(self) -> None:
         """Where ``enforce_serializable`` is on, check that each value could be stored: `UnsupportedValue`, with the
@@ -266,6 +274,7 @@ class SessionState(MutableMapping[str, Any]):
             if not decided and not (is_first and key in self._new):
                 self._addresses.write(metadata, key, value)
             differs |= key in self._new or places.comes_back(metadata, key, value)
+            places.told.add(key)
         return RegisterWidgetResult(value, differs)
 
     def on_script_will_rerun(self, latest_widget_states: States | None) -> None:
@@ -278,15 +287,11 @@ class SessionState(MutableMapping[str, Any]):
     def prepare_rerun(self, latest_widget_states: States | None) -> list[Callable[[], Any]]:
         """As `on_script_will_rerun`, and leave it to the caller to call the callbacks."""
         incoming = {} if latest_widget_states is None else read(latest_widget_states)
-        places, widgets = self._places, self._places.widgets
-        widgets.reset_triggers()
-        places.turn()
+        self._places.widgets.reset_triggers()
+        self._places.turn()
         if self._shared is not None:
-            self._shared.turn()
-        widgets.receive(incoming)
-        changed = list(widgets.changed())
-        for metadata in changed:  # the visitor has seen what was there before, and decided
-            self._new.pop(places.keys.keys.get(metadata.id, ""), None)
+            self._shared.look()
+        changed = self._places.receive(incoming)
         return [
             partial(one.callback, *(one.callback_args or ()), **(one.callback_kwargs or {}))
             for one in changed
@@ -323,9 +328,9 @@ class SessionState(MutableMapping[str, Any]):
         return self._places.find(key)
 
     def _write(self, key: str, value: Any) -> None:
+        """Commit a value, where the state is stored and the key is the user's."""
         if self._shared is not None and not is_hidden(key):
             self._shared.write(key, value)
-        self._new[key] = value
 
     def _check_writable(self, key: str) -> None:
         if type(key) is not str or is_widget_id(key):

@@ -7,7 +7,7 @@ that begin with "$$" stay in the process.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from typing import Any, Final
 
@@ -28,12 +28,11 @@ _WIDGETS: Final = "$$widgets"
 class Sharing:
     """Places, and the session in which they are stored."""
 
-    __slots__ = ("_arrived", "_places", "_stored", "_unstorable", "restored")
+    __slots__ = ("_places", "_stored", "_unstorable", "restored")
 
     def __init__(self, places: Places, stored: Stored) -> None:
         self._places = places
         self._stored = stored
-        self._arrived: dict[str, Any] = {}  # values that others gave to widgets since the last run
         self._unstorable: set[str] = set()  # keys of widgets whose values cannot be stored, of which it was told
         self.restored: set[str] = set()
         """Keys whose values are of widgets that were not made in this process yet."""
@@ -55,13 +54,11 @@ class Sharing:
         """Commit that keys are gone."""
         self._commit(partial(self._stored.write, {}, keys))
         self.restored.difference_update(keys)
-        for key in keys:
-            self._arrived.pop(key, None)
 
     def update(self, key: str, function: Callable[[Any], Any]) -> Any:
         """Commit a key's value as a function of what it is; what it then is."""
         value = self._places.find(key)
-        if key in self._places.keys.ids and value is not MISSING and not self._stored.holds(key, value):
+        if self._places.widget_of(key) and value is not MISSING and not self._stored.holds(key, value):
             self.write(key, value)  # what its widget has become in this run
         self._commit(partial(self._stored.update, key, function))
         return self._stored.read(key)
@@ -74,13 +71,6 @@ class Sharing:
     def save(self) -> None:
         """Commit what was changed in place."""
         self._commit(self._stored.save)
-
-    def turn(self) -> None:
-        """A run begins, in which what others gave to widgets is new."""
-        self._places.new.update(self._arrived)
-        self._arrived.clear()
-        self.look()
-        self._arrived.clear()
 
     def restore(self, metadata: WidgetMetadata[Any], key: str) -> bool:
         """Give a widget back what it was in another process. Returns whether the browser is to be told."""
@@ -119,10 +109,10 @@ class Sharing:
                     log.warning("the value of a widget stays in this process only: %s", refused)
                 self._unstorable.add(key)
         lost = before - now
-        changes |= {key: places.user[key] for key in lost & places.user.keys()}
+        changes |= {key: value for key in lost if (value := places.find(key)) is not MISSING}
         if now != before:
             changes[_WIDGETS] = sorted(now)
-        self._commit(partial(stored.write, changes, lost - places.user.keys()))
+        self._commit(partial(stored.write, changes, lost - changes.keys()))
 
     # --- Parts -------------------------------------------------------------------------------------------------------
 
@@ -131,24 +121,26 @@ class Sharing:
             others = act()
         except BaseException:
             places = self._places
-            self._take_up({*self._stored.names(), *places.user, *places.new} - places.keys.ids.keys())  # as it is
+            names = {*self._stored.names(), *places.user, *places.new}
+            self._take_up(name for name in names if not places.widget_of(name))  # as it is stored
             raise
         self._take_up(others)
 
-    def _take_up(self, names: Collection[str]) -> None:
+    def _take_up(self, names: Iterable[str]) -> None:
         """Show these fields as they are stored."""
         places = self._places
         for name in names:
             value = self._stored.read(name)
             if name == _WIDGETS:
-                self.restored = set(() if value is MISSING else value) - places.keys.ids.keys()
+                stored = () if value is MISSING else value
+                self.restored = {key for key in stored if not places.widget_of(key)}
             elif is_hidden(name):
                 continue
-            elif name not in places.keys.ids:
+            elif not places.widget_of(name):
                 places.new.pop(name, None)
                 if value is MISSING:
                     places.user.pop(name, None)
                 else:
                     places.user[name] = value
             elif value is not MISSING:  # a widget that is shown keeps its value though its field was deleted
-                places.new[name] = self._arrived[name] = value
+                places.put(name, value)

@@ -77,8 +77,8 @@ class Stored:
 
     def holds(self, name: str, value: Any) -> bool:
         """Whether a field holds just this value. Raises `UnsupportedValue` for one that cannot be stored."""
-        found = self._session.record.fields.get(name)
-        return found is not None and _codec.encode(name, value) == found
+        encoded = _codec.encode(name, value)
+        return self._session.record.fields.get(name) == encoded
 
     def _committing(self, change: Callable[[BaseSession], Any]) -> set[str]:
         change(self._session)

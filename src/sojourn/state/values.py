@@ -6,7 +6,7 @@ made. Until a widget was made once, what the browser says of it is kept and not 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final
 
 from .widgets import TRIGGERS, WidgetMetadata
@@ -70,13 +70,11 @@ class WidgetValues:
         """Widgets for which the browser sent another value than was known, in the order in which it did."""
         for widget_id in [*self.fresh, *self._wire]:
             metadata = self.metadata.get(widget_id)
-            if metadata is not None and not metadata.disabled and self.has_changed(widget_id):
+            if metadata is None or metadata.disabled:
+                continue
+            value = self.of_this_run(widget_id)
+            if value is not MISSING and differ(value, self.kept.get(widget_id)):
                 yield metadata
-
-    def has_changed(self, widget_id: str) -> bool:
-        """Whether the browser sent another value than was known."""
-        value = self.of_this_run(widget_id)
-        return value is not MISSING and differ(value, self.kept.get(widget_id))
 
     def turn(self) -> None:
         """What was of this run is from before now. What could not be read is forgotten: it never came to be."""
@@ -119,11 +117,10 @@ class WidgetValues:
         known = (self.fresh, self._wire)
         return sum(values.pop(widget_id, MISSING) is not MISSING for values in known) > 0
 
-    def forget(self, widget_ids: Iterable[str]) -> None:
-        """Forget all of these widgets."""
-        for widget_id in widget_ids:
-            self.drop(widget_id)
-            self.metadata.pop(widget_id, None)
+    def forget(self, widget_id: str) -> None:
+        """Forget a widget: what its key is set to from now on is none of its values."""
+        self.drop(widget_id)
+        self.metadata.pop(widget_id, None)
 
     def outgoing(self) -> Iterator[tuple[str, str | None, Any]]:
         """For each widget with a value of this run that can be told: its id, the field of its value on the wire, and

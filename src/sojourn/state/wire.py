@@ -179,8 +179,7 @@ def _fill(state: messages.WidgetState, widget_id: str, field: str | None, value:
 def _fill_array(array: Any, value: Any) -> None:
     if isinstance(value, (str, bytes)):
         raise TypeError("it is one text, and no list")
-    array.SetInParent()  # an empty list is a value, and not a widget that was cleared
-    array.data.extend(value)
+    array.data.extend(value)  # an empty list, too, is a value then, and not a widget that was cleared
 
 
 def _fill_message(message: Any, field: str, value: Any) -> None:
