@@ -5,7 +5,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3.14 python3; 
 	if $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo $$p; break; fi; done)
 BIN := .venv/bin
 
-.PHONY: help demo test quick soak bench lint fix docs docs-serve clean
+.PHONY: help demo test quick soak bench lint fix proto docs docs-serve clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -37,6 +37,9 @@ lint: .venv/ready-test .venv/ready-docs  ## style and types
 fix: .venv/ready-test  ## mend what can be mended by itself
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+proto:  ## the Python code of the .proto file, after a change to it
+	@sh tools/proto.sh
 
 docs: .venv/ready-docs  ## the documentation, as a site in site/
 	$(BIN)/mkdocs build --strict

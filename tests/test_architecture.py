@@ -21,8 +21,8 @@ ORDER = [
     "errors", "ids", "config", "record", "facts", "policy", "codec", "portable", "merge", "adopting", "session",
     "lifecycle", "cookie", "transport", "csrf", "flashes", "guesses", "waiting", "store", "stores", "opening", "bulk",
     "moving", "lanes", "watching", "listeners", "engine", "tickets", "exchange", "users", "manager", "blocking",
-    "state", "__init__", "sockets", "entries", "asgi_family", "flask_family", "adapters", "testing", "check", "cli.humane",
-    "cli.parsing", "demo", "cli", "__main__",
+    "dicts", "dictstore", "state", "__init__", "sockets", "entries", "asgi_family", "flask_family", "adapters",
+    "testing", "check", "cli.humane", "cli.parsing", "demo", "cli", "__main__",
 ]  # fmt: skip
 """Every module and folder, the lowest first: each may import what stands before it, and itself."""
 

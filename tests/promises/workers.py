@@ -16,6 +16,7 @@ from faults import FAULTS
 from following import FOLLOWING
 from living import LIVING
 from moves import MOVING
+from stating import STATING
 from talking import hear, ready, say
 from upheavals import UPHEAVALS
 from writing import WRITINGS, add_one
@@ -141,7 +142,10 @@ def write_until_killed(url: str, session_ids: Sequence[str]) -> None:
 
 JOBS: dict[str, Callable[..., None]] = {
     job.__name__: job
-    for job in (write, count_up, hammer, compete, contend, reborn, *FAULTS, *FOLLOWING, *LIVING, *MOVING, *UPHEAVALS)
+    for job in (
+        *(write, count_up, hammer, compete, contend, reborn),
+        *(*FAULTS, *FOLLOWING, *LIVING, *MOVING, *STATING, *UPHEAVALS),
+    )
 }
 
 if __name__ == "__main__":

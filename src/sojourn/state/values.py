@@ -124,9 +124,12 @@ class WidgetValues:
 
     def outgoing(self) -> Iterator[tuple[str, str | None, Any]]:
         """For each widget with a value of this run that can be told: its id, the field of its value on the wire, and
-        the value there."""
+        the value there. Of a widget that was not made it may not be known what field that is."""
         for widget_id, sent in self._wire.items():
-            yield widget_id, sent.field, sent.value
+            metadata = self.metadata.get(widget_id)
+            field = sent.field if sent.field or metadata is None else metadata.value_type
+            if field is not None or sent.value is None:
+                yield widget_id, field, sent.value
         for widget_id, value in self.fresh.items():
             metadata = self.metadata.get(widget_id)
             if metadata is not None:
