@@ -270,6 +270,24 @@ def test_a_press_is_over_though_the_run_was_broken_off() -> None:
         assert script.show(metadata) is False
 
 
+@pytest.mark.parametrize("earlier", [False, True])
+def test_an_event_that_the_code_made_up_is_over_like_any_other(earlier: bool) -> None:
+    """A button's key that the code has set, in this run or before there was a button, is a press for one run."""
+    state = SessionState()
+    metadata = button("go")
+    if earlier:
+        with run_of(state):
+            state["go"] = True
+    pressed = []
+    for at in range(3):
+        with run_of(state) as script:
+            if at == 0 and not earlier:
+                state["go"] = True
+            pressed.append(script.show(metadata))
+        assert state["go"] is False
+    assert pressed == [True, False, False]
+
+
 @pytest.mark.parametrize("kind", ["string_trigger_value", "chat_input_value", "json_trigger_value"])
 def test_other_events_become_nothing(kind: Any) -> None:
     """A message that was sent is None when its run is over."""
@@ -392,6 +410,8 @@ def test_a_widgets_key_may_be_set_once_a_run_is_over() -> None:
             state["name"] = "no"
         state.reset_state_value("name", "corrected")
         assert state["name"] == "corrected"
+    with run_of(state) as script:  # its maker has told the browser
+        assert script.make(text("name")) == RegisterWidgetResult("corrected", False)
     state["name"] = "between"
     with run_of(state):
         state["name"] = "next"
@@ -452,6 +472,20 @@ def test_a_value_that_stopped_persisting() -> None:
     assert "name" not in state
 
 
+def test_a_persistent_value_passes_to_the_next_widget_with_its_key() -> None:
+    """A widget that becomes another (its options have changed) under the same key goes on with a value that
+    persists, and without one begins anew."""
+    for scope, result in (("session", RegisterWidgetResult(7, True)), (None, RegisterWidgetResult(0, False))):
+        state = SessionState()
+        metadata = number("n", name="to 10", persist_state=scope)
+        with run_of(state, {metadata.id: 7}) as script:
+            script.make(metadata)
+        with run_of(state) as script:
+            assert script.make(number("n", name="to 20", persist_state=scope)) == result
+        with run_of(state) as script:
+            assert script.show(number("n", name="to 20", persist_state=scope)) == result.value
+
+
 # --- The address -----------------------------------------------------------------------------------------------------
 
 
@@ -496,15 +530,16 @@ def test_the_address_follows_a_bound_widget() -> None:
 
 
 def test_by_the_back_button_the_address_decides() -> None:
-    """Who comes by back or forward sees what the address says, or the default where it says nothing."""
+    """Who comes by back or forward sees what the address says, or the default where it says nothing; what the browser
+    still says of the widget calls nothing."""
     state = SessionState()
-    metadata = _bound()
+    metadata = _bound(callback=lambda: pytest.fail("called"))
     with run_of(state, {metadata.id: 2}) as script:
         script.make(metadata)
     for query, value in (("n=7", 7), ("", 1)):
         state.query_params.load(query)
         with script_run(history=True) as run:
-            state.on_script_will_rerun({metadata.id: 2})
+            state.on_script_will_rerun({metadata.id: 3})
             assert state.register_widget(metadata, "n") == RegisterWidgetResult(value, True)
             state.on_script_finished(run.widget_ids)
 

@@ -4,13 +4,14 @@ the two counts is decided in `sojourn.state.binding`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from .binding import mirror, seed
 from .places import Places
 from .query_params import QueryParams
 from .widgets import WidgetMetadata
+from .wire import Incoming
 
 __all__ = ["Addresses"]
 
@@ -50,6 +51,10 @@ class Addresses:
         widgets.drop_sent(widget_id)
         widgets.fresh[widget_id] = new[key] = found.value
         return True
+
+    def without_bound(self, incoming: Mapping[str, Incoming]) -> dict[str, Incoming]:
+        """What the browser says of all other widgets: for where the address decides, and nobody has changed these."""
+        return {widget_id: one for widget_id, one in incoming.items() if widget_id not in self.bound}
 
     def write(self, metadata: WidgetMetadata[Any], key: str, value: Any) -> None:
         """Let the address say what a widget is, if it is bound."""

@@ -19,7 +19,7 @@ from .keys import Keys
 from .persisting import Persisting
 from .runs import ScriptRun
 from .values import MISSING, WidgetValues, differ
-from .widgets import WidgetMetadata, is_hidden
+from .widgets import TRIGGERS, WidgetMetadata, is_hidden
 from .wire import Incoming
 
 __all__ = ["Places", "own"]
@@ -76,6 +76,17 @@ class Places:
         names = dict.fromkeys(ids.get(key, key) for key in (*self.user, *self.new))
         return list(names | dict.fromkeys(self.widgets.ids()))
 
+    def end_events(self) -> None:
+        """Events are over, those that the code made up, too."""
+        widgets = self.widgets
+        widgets.reset_triggers()
+        for key in self.told:
+            metadata = widgets.metadata.get(self.keys.ids.get(key, ""))
+            if metadata is not None and metadata.value_type in TRIGGERS and (key in self.new or key in self.user):
+                self.new.pop(key, None)
+                self.user.pop(key, None)
+                widgets.kept[metadata.id] = TRIGGERS[metadata.value_type]
+
     def turn(self) -> None:
         """A run begins: what was new is old, under its widget where the key has one. But what was set for a widget that
         was not made since stays new, or what the browser still says of it would replace it."""
@@ -118,6 +129,17 @@ class Places:
                 self.widgets.drop_sent(widget_id)
                 self.widgets.kept[widget_id] = self.new[key]  # what the browser was told, and may say again
         self.new[key] = value
+
+    def bind(self, key: str, widget_id: str, page: str) -> None:
+        """Give a key its widget. If it had another until now (one with other options is another), whose value persists,
+        that value stays under the key."""
+        former = self.keys.ids.get(key)
+        if former is not None and former != widget_id and self.persisting.stays(former, page):
+            value = self.find_widget(former, key)
+            if value is not MISSING:
+                self.user[key] = value
+                self.persisting.keep(former, key)
+        self.keys.bind(key, widget_id)
 
     def forget(self, key: str) -> None:
         """Forget a key, with its widget's value."""

@@ -240,9 +240,11 @@ class SessionState(MutableMapping[str, Any]):
         return user_key in self._new
 
     def reset_state_value(self, user_key: str, value: Any | None) -> None:
-        """Set a key, though its widget was made: for the makers of widgets, who correct what they show."""
+        """Set a key, though its widget was made: for the makers of widgets, who correct what they show, and tell the
+        browser themselves."""
         self._write(user_key, value)
         self._put(user_key, value)
+        self._places.told.add(user_key)
 
     def maybe_check_serializable(self) -> None:
         """Where ``enforce_serializable`` is on, check that each value could be stored: `UnsupportedValue`, with the
@@ -262,7 +264,7 @@ class SessionState(MutableMapping[str, Any]):
         is_first, decided = widget_id not in widgets.kept, False
         differs = metadata.disabled and widgets.drop_sent(widget_id) and key not in self._new
         if key is not None:
-            places.keys.bind(key, widget_id)
+            places.bind(key, widget_id, run.page)
             differs |= self._shared is not None and self._shared.restore(metadata, key)
             if places.persisting.shown(metadata, key, run.page):
                 differs |= places.drop_old(widget_id, key)
@@ -287,7 +289,10 @@ class SessionState(MutableMapping[str, Any]):
     def prepare_rerun(self, latest_widget_states: States | None) -> list[Callable[[], Any]]:
         """As `on_script_will_rerun`, and leave it to the caller to call the callbacks."""
         incoming = {} if latest_widget_states is None else read(latest_widget_states)
-        self._places.widgets.reset_triggers()
+        run = self._current_run()
+        if run is not None and run.history:
+            incoming = self._addresses.without_bound(incoming)
+        self._places.end_events()
         self._places.turn()
         if self._shared is not None:
             self._shared.look()
@@ -303,7 +308,7 @@ class SessionState(MutableMapping[str, Any]):
         those of other fragments and those that persist. ``remove_stale_widgets=False`` where the script was broken off.
         A stored state commits what its widgets have become."""
         run = self._current_run()
-        self._places.widgets.reset_triggers()
+        self._places.end_events()
         if run is not None and remove_stale_widgets:
             self._addresses.release(self._places.let_go(widget_ids_this_run, run, self._addresses.bound))
             if self._shared is not None and not run.fragment_ids:

@@ -87,16 +87,11 @@ class WidgetValues:
 
     def reset_triggers(self) -> None:
         """Events are over."""
-        for widget_id in self.ids():
+        for widget_id in [*self.fresh, *self._wire]:
             metadata = self.metadata.get(widget_id)
-            if metadata is None or metadata.value_type not in TRIGGERS:
-                continue
-            nothing = TRIGGERS[metadata.value_type]
-            if self.sent(widget_id):
+            if metadata is not None and metadata.value_type in TRIGGERS:
                 self._wire.pop(widget_id, None)
-                self.fresh[widget_id] = nothing
-            if widget_id in self.kept:
-                self.kept[widget_id] = nothing
+                self.fresh[widget_id] = TRIGGERS[metadata.value_type]
 
     def is_stale(self, widget_id: str, active: Collection[str], fragments: Collection[str]) -> bool:
         """Whether a widget is no longer shown: nobody knows it, or it was not made in a run that should have."""
