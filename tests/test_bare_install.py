@@ -15,7 +15,7 @@ pytestmark = pytest.mark.battery
 ROOT = Path(__file__).parents[1]
 EXTRAS = (
     *("rich", "starlette", "uvicorn", "fastapi", "flask", "quart", "werkzeug", "django", "litestar", "pydantic"),
-    *("httpx", "hypothesis"),
+    *("google.protobuf", "streamlit", "httpx", "hypothesis"),
 )
 
 

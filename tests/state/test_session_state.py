@@ -272,7 +272,8 @@ def test_a_press_is_over_though_the_run_was_broken_off() -> None:
 
 @pytest.mark.parametrize("earlier", [False, True])
 def test_an_event_that_the_code_made_up_is_over_like_any_other(earlier: bool) -> None:
-    """A button's key that the code has set, in this run or before there was a button, is a press for one run."""
+    """A button's key that the code has set, in this run or before there was a button, is a press for one run; and no
+    other when the button has gone and comes back."""
     state = SessionState()
     metadata = button("go")
     if earlier:
@@ -285,6 +286,10 @@ def test_an_event_that_the_code_made_up_is_over_like_any_other(earlier: bool) ->
                 state["go"] = True
             pressed.append(script.show(metadata))
         assert state["go"] is False
+    with run_of(state):
+        pass
+    with run_of(state) as script:
+        assert script.show(metadata) is False
     assert pressed == [True, False, False]
 
 

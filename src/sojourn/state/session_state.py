@@ -27,7 +27,7 @@ from .runs import ScriptRun, current_run
 from .sharing import Sharing
 from .stored import Stored
 from .values import MISSING, NoKey
-from .widgets import ID_PREFIX, RegisterWidgetResult, WidgetMetadata, is_hidden, is_widget_id
+from .widgets import RegisterWidgetResult, WidgetMetadata, is_hidden, is_widget_id
 from .wire import States, read, write
 
 __all__ = ["SessionState"]
@@ -74,6 +74,7 @@ class SessionState(MutableMapping[str, Any]):
         self._current_run = current_run
         self._places = Places()
         self._new: Final = self._places.new
+        self._told: Final = self._places.told
         self._put: Final = self._places.put
         self._addresses = Addresses(self._places, on_query_params)
         self._shared: Sharing | None = None
@@ -115,11 +116,14 @@ class SessionState(MutableMapping[str, Any]):
         return value
 
     def __setitem__(self, key: str, value: Any) -> None:
-        if type(key) is not str or key.startswith(ID_PREFIX) or self._current_run() is not None:
+        if key not in self._new or self._current_run() is not None:  # else it was looked at when it came there
             self._check_writable(key)
         if self._shared is not None:
             self._write(key, value)
-        self._put(key, value)
+        if key in self._told:
+            self._put(key, value)
+        else:
+            self._new[key] = value
 
     def __delitem__(self, key: str) -> None:
         if key not in self:
@@ -244,7 +248,7 @@ class SessionState(MutableMapping[str, Any]):
         browser themselves."""
         self._write(user_key, value)
         self._put(user_key, value)
-        self._places.told.add(user_key)
+        self._told.add(user_key)
 
     def maybe_check_serializable(self) -> None:
         """Where ``enforce_serializable`` is on, check that each value could be stored: `UnsupportedValue`, with the
@@ -276,7 +280,7 @@ class SessionState(MutableMapping[str, Any]):
             if not decided and not (is_first and key in self._new):
                 self._addresses.write(metadata, key, value)
             differs |= key in self._new or places.comes_back(metadata, key, value)
-            places.told.add(key)
+            self._told.add(key)
         return RegisterWidgetResult(value, differs)
 
     def on_script_will_rerun(self, latest_widget_states: States | None) -> None:
