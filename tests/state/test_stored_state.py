@@ -236,23 +236,37 @@ def test_what_the_browser_says_counts_after_a_restart(manager: SessionManager) -
 
 
 def test_a_widget_that_is_gone_is_gone_from_the_store(manager: SessionManager) -> None:
-    """The value of a widget that is not made goes from the store, too, by whichever process; a user's key stays."""
+    """When a widget is not made any more where it was, its value goes from the store, too, unless it persists; a user's
+    key stays."""
     state = SessionState.create(manager)
     state["mine"] = 1
+    kept = text("kept", name="2", persist_state="session", default="x")
     with run_of(state, {NAME: "Ada"}) as script:
         script.make(text("name"))
-        script.make(text("kept", name="2", persist_state="session", default="x"))
+        script.make(kept)
     other = SessionState(state.session_id, manager)
     with run_of(other) as script:
-        script.make(text("kept", name="2", persist_state="session", default="x"))
-    assert (other.data, _stored(manager, other)["mine"], "name" in _stored(manager, other)) == (
-        {"mine": 1, "kept": "x"},
-        1,
-        False,
-    )
+        script.make(text("name"))
+        script.make(kept)
     with run_of(other):
         pass
-    assert SessionState(state.session_id, manager).data == {"mine": 1, "kept": "x"}
+    assert _stored(manager, other) == {"mine": 1, "kept": "x", "$$widgets": []}
+    assert other.data == SessionState(state.session_id, manager).data == {"mine": 1, "kept": "x"}
+
+
+def test_the_widgets_of_two_pages_that_are_open_at_once(manager: SessionManager) -> None:
+    """Two processes that show different widgets of one session leave each other's alone."""
+    one = SessionState.create(manager)
+    two = SessionState(one.session_id, manager)
+    for _ in range(3):
+        with run_of(one, {NAME: "Ada"}) as script:
+            script.make(text("name"))
+        with run_of(two, {number("n").id: 5}) as script:
+            script.make(number("n"))
+    assert _stored(manager, one) == {"name": "Ada", "n": 5, "$$widgets": ["n", "name"]}
+    with run_of(one):
+        pass
+    assert _stored(manager, one) == {"n": 5, "$$widgets": ["n"]}
 
 
 def test_what_others_make_of_a_widget_is_shown(manager: SessionManager) -> None:

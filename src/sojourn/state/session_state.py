@@ -315,8 +315,6 @@ class SessionState(MutableMapping[str, Any]):
         self._places.end_events()
         if run is not None and remove_stale_widgets:
             self._addresses.release(self._places.let_go(widget_ids_this_run, run, self._addresses.bound))
-            if self._shared is not None and not run.fragment_ids:
-                self._shared.let_go()
         if self._shared is not None:
             self._shared.keep_widgets()
 

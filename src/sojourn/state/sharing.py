@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Iterable
-from functools import partial
 from typing import Any, Final
 
 from ..errors import UnsupportedValue
+from ..session import BaseSession
 from .places import Places
 from .stored import Stored
 from .values import MISSING, differ
@@ -28,11 +28,12 @@ _WIDGETS: Final = "$$widgets"
 class Sharing:
     """Places, and the session in which they are stored."""
 
-    __slots__ = ("_places", "_stored", "_unstorable", "restored")
+    __slots__ = ("_ours", "_places", "_stored", "_unstorable", "restored")
 
     def __init__(self, places: Places, stored: Stored) -> None:
         self._places = places
         self._stored = stored
+        self._ours: set[str] = set()  # keys of widgets that this process has stored values of
         self._unstorable: set[str] = set()  # keys of widgets whose values cannot be stored, of which it was told
         self.restored: set[str] = set()
         """Keys whose values are of widgets that were not made in this process yet."""
@@ -48,11 +49,11 @@ class Sharing:
 
     def write(self, key: str, value: Any) -> None:
         """Commit a key's new value."""
-        self._commit(partial(self._stored.write, {key: value}))
+        self._commit(lambda session: session.set(key, value))
 
     def delete(self, keys: Collection[str]) -> None:
         """Commit that keys are gone."""
-        self._commit(partial(self._stored.write, {}, keys))
+        self._commit(lambda session: _delete(session, keys))
         self.restored.difference_update(keys)
 
     def update(self, key: str, function: Callable[[Any], Any]) -> Any:
@@ -60,17 +61,17 @@ class Sharing:
         value = self._places.find(key)
         if self._places.widget_of(key) and value is not MISSING and not self._stored.holds(key, value):
             self.write(key, value)  # what its widget has become in this run
-        self._commit(partial(self._stored.update, key, function))
+        self._commit(lambda session: session.update(key, function))
         return self._stored.read(key)
 
     def setdefault(self, key: str, default: Any) -> Any:
         """Commit a value for a key that has none; what it then is."""
-        self._commit(partial(self._stored.setdefault, key, default))
+        self._commit(lambda session: session.setdefault(key, default))
         return self._stored.read(key)
 
     def save(self) -> None:
         """Commit what was changed in place."""
-        self._commit(self._stored.save)
+        self._commit(lambda session: None)
 
     def restore(self, metadata: WidgetMetadata[Any], key: str) -> bool:
         """Give a widget back what it was in another process. Returns whether the browser is to be told."""
@@ -83,18 +84,11 @@ class Sharing:
         self._places.widgets.kept[metadata.id] = value
         return differ(value, metadata.deserializer(None))
 
-    def let_go(self) -> None:
-        """Forget widgets that no run has made in this process."""
-        for key in self.restored:
-            self._places.user.pop(key, None)
-        self.restored.clear()
-
     def keep_widgets(self) -> None:
-        """Commit what widgets with a key have become, and what was changed in place. What a store cannot hold (a file)
-        stays in this process, and a warning says so, once. Events are not stored."""
-        places, stored = self._places, self._stored
-        known = stored.read(_WIDGETS)
-        before, now = frozenset(() if known is MISSING else known), frozenset(self.restored)
+        """Commit what widgets with a key have become, and what was changed in place. Those that other processes show
+        are theirs. What a store cannot hold (a file) stays in this process, and a warning says so, once. Events are not
+        stored."""
+        places, stored, now = self._places, self._stored, set()
         changes: dict[str, Any] = {}
         for key, widget_id in places.keys:
             value, metadata = places.find(key), places.widgets.metadata.get(widget_id)
@@ -103,22 +97,30 @@ class Sharing:
             try:
                 if not stored.holds(key, value):
                     changes[key] = value
-                now |= {key}
+                now.add(key)
             except UnsupportedValue as refused:
                 if key not in self._unstorable:
                     log.warning("the value of a widget stays in this process only: %s", refused)
                 self._unstorable.add(key)
-        lost = before - now
-        changes |= {key: value for key in lost if (value := places.find(key)) is not MISSING}
-        if now != before:
-            changes[_WIDGETS] = sorted(now)
-        self._commit(partial(stored.write, changes, lost - changes.keys()))
+        past = self._ours - now  # widgets no longer: what is under their keys is the code's, or nothing
+        changes |= {key: value for key in past if (value := places.find(key)) is not MISSING}
+        listed = set(_listed(stored.read(_WIDGETS)))
+
+        def change(session: BaseSession) -> None:
+            for key, value in changes.items():
+                session[key] = value
+            _delete(session, past - changes.keys())
+            if now - listed or past & listed:
+                session.update(_WIDGETS, lambda names: sorted(({*_listed(names)} | now) - past))
+
+        self._commit(change)
+        self._ours = now
 
     # --- Parts -------------------------------------------------------------------------------------------------------
 
-    def _commit(self, act: Callable[[], set[str]]) -> None:
+    def _commit(self, change: Callable[[BaseSession], object]) -> None:
         try:
-            others = act()
+            others = self._stored.commit(change)
         except BaseException:
             places = self._places
             names = {*self._stored.names(), *places.user, *places.new}
@@ -132,8 +134,7 @@ class Sharing:
         for name in names:
             value = self._stored.read(name)
             if name == _WIDGETS:
-                stored = () if value is MISSING else value
-                self.restored = {key for key in stored if not places.widget_of(key)}
+                self.restored = {key for key in _listed(value) if not places.widget_of(key)}
             elif is_hidden(name):
                 continue
             elif not places.widget_of(name):
@@ -144,3 +145,13 @@ class Sharing:
                     places.user[name] = value
             elif value is not MISSING:  # a widget that is shown keeps its value though its field was deleted
                 places.put(name, value)
+
+
+def _listed(names: Any) -> list[str]:
+    """The keys of widgets, as they are stored; if they are."""
+    return [] if names is None or names is MISSING else names
+
+
+def _delete(session: BaseSession, names: Iterable[str]) -> None:
+    for name in names:
+        session.delete(name)

@@ -8,12 +8,12 @@ An error of a write leaves all as it is stored: what was changed here and is not
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from typing import Any, Final
 
 from ..blocking import SessionManager, run
 from ..codec import Codec
-from ..errors import ConfigurationError, UnsupportedValue
+from ..errors import ConfigurationError
 from ..policy import touch_due, touched
 from ..session import BaseSession
 from .values import MISSING
@@ -57,30 +57,9 @@ class Stored:
             run(self._engine.touch(session))
         return others
 
-    def write(self, fields: Mapping[str, Any], gone: Iterable[str] = ()) -> set[str]:
-        """Set and delete fields, in one commit. Returns the names of what others have changed. Raises as
-        `SessionManager.session` does on exit."""
-        return self._committing(lambda session: _write(session, fields, gone))
-
-    def update(self, name: str, function: Callable[[Any], Any]) -> set[str]:
-        """Change a field by a function of its value, exactly (see `SessionManager.update`). Returns and raises as
-        `write`; what the function raises comes through, and nothing is done."""
-        return self._committing(lambda session: session.update(name, function))
-
-    def setdefault(self, name: str, default: Any) -> set[str]:
-        """Give a field a value if it has none. Returns and raises as `write`."""
-        return self._committing(lambda session: session.setdefault(name, default))
-
-    def save(self) -> set[str]:
-        """Commit what was changed in place. Returns and raises as `write`."""
-        return self._committing(lambda session: None)
-
-    def holds(self, name: str, value: Any) -> bool:
-        """Whether a field holds just this value. Raises `UnsupportedValue` for one that cannot be stored."""
-        encoded = _codec.encode(name, value)
-        return self._session.record.fields.get(name) == encoded
-
-    def _committing(self, change: Callable[[BaseSession], Any]) -> set[str]:
+    def commit(self, change: Callable[[BaseSession], object]) -> set[str]:
+        """Change the session, and commit that. Returns the names of what others have changed. Raises as
+        `SessionManager.session` does on exit; what ``change`` raises comes through, and nothing is done."""
         change(self._session)
         try:
             return run(self._engine.save_seeing(self._session))
@@ -88,14 +67,10 @@ class Stored:
             self._session.discard()
             raise
 
+    def holds(self, name: str, value: Any) -> bool:
+        """Whether a field holds just this value. Raises `UnsupportedValue` for one that cannot be stored."""
+        encoded = _codec.encode(name, value)
+        return self._session.record.fields.get(name) == encoded
+
 
 _codec: Final = Codec()
-
-
-def _write(session: BaseSession, fields: Mapping[str, Any], gone: Iterable[str]) -> None:
-    for name, value in fields.items():
-        if type(name) is not str:
-            raise UnsupportedValue(ascii(name), "the key of a state is a string")
-        session[name] = value
-    for name in gone:
-        session.delete(name)
