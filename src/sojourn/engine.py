@@ -436,6 +436,6 @@ class Engine:
 
 def _differing(expected: Mapping[str, bytes | None], found: Mapping[str, bytes]) -> set[str]:
     """The names under which there is something else, or nothing; None: nothing is expected there."""
-    if found is expected:
+    if found == expected:  # as nearly always
         return set()
     return {name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name)}

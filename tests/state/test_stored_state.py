@@ -254,6 +254,22 @@ def test_a_widget_that_is_gone_is_gone_from_the_store(manager: SessionManager) -
     assert other.data == SessionState(state.session_id, manager).data == {"mine": 1, "kept": "x"}
 
 
+def test_what_went_with_its_page_is_gone_from_the_store(manager: SessionManager) -> None:
+    """A value that persists on its page is stored while the visitor is there, shown or not, and no longer when the page
+    was left: no other process brings it back."""
+    state = SessionState.create(manager)
+    name = text("name", persist_state="page")
+    with run_of(state, {name.id: "Ann"}, page="one") as script:
+        script.make(name)
+    with run_of(state, page="one"):
+        pass
+    assert _stored(manager, state)["name"] == "Ann"
+    with run_of(state, page="two"):
+        pass
+    assert "name" not in state
+    assert "name" not in _stored(manager, state)
+
+
 def test_the_widgets_of_two_pages_that_are_open_at_once(manager: SessionManager) -> None:
     """Two processes that show different widgets of one session leave each other's alone."""
     one = SessionState.create(manager)
@@ -315,6 +331,29 @@ def test_a_widget_whose_value_cannot_be_stored(manager: SessionManager, caplog: 
 
 
 # --- When it goes wrong ----------------------------------------------------------------------------------------------
+
+
+def test_a_widget_whose_value_can_no_longer_be_stored(manager: SessionManager) -> None:
+    """When a widget's value becomes one that no store can hold, what was stored of it goes: it would be of before. When
+    it can be stored again, it is."""
+    state = SessionState.create(manager)
+    upload: WidgetMetadata[Any] = WidgetMetadata(
+        widget_id("upload", "file"),
+        lambda sent: object() if sent == "a file" else sent,
+        str,
+        "string_value",
+        persist_state="session",
+    )
+    for sent, stored in (("text", {"file": "text"}), ("a file", {}), ("again", {"file": "again"})):
+        with run_of(state, {upload.id: sent}) as script:
+            script.make(upload)
+        fields = _stored(manager, state)
+        assert fields.pop("$$widgets") == list(stored)
+        assert fields == stored
+    with run_of(state, {upload.id: "a file"}):
+        pass  # it is not shown, and its value persists
+    assert "file" in state
+    assert "file" not in _stored(manager, state)
 
 
 def test_a_value_that_cannot_be_stored_is_refused(manager: SessionManager) -> None:

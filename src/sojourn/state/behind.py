@@ -24,7 +24,7 @@ class State(Protocol):
     def find(self, key: str, /) -> Any: ...
     def __setitem__(self, key: str, value: Any, /) -> None: ...
     def __delitem__(self, key: str, /) -> None: ...
-    def update(self, key: str, function: Callable[[Any], Any], /) -> Any: ...
+    def change(self, key: str, function: Callable[[Any], Any], /) -> Any: ...
     def register_widget(self, metadata: WidgetMetadata[T], user_key: str | None, /) -> RegisterWidgetResult[T]: ...
     def prepare_rerun(self, latest_widget_states: States | None, /) -> list[Callable[[], Any]]: ...
     def on_script_finished(self, widget_ids_this_run: Collection[str], /, *, remove_stale_widgets: bool) -> None: ...
@@ -56,7 +56,7 @@ class Plain:
     def __delitem__(self, key: str) -> None:
         del self._mapping[key]
 
-    def update(self, key: str, function: Callable[[Any], Any]) -> Any:
+    def change(self, key: str, function: Callable[[Any], Any]) -> Any:
         value = self._mapping[key] = function(self._mapping.get(key))
         return value
 
@@ -88,7 +88,7 @@ class Nothing:
     def __delitem__(self, key: str) -> None:
         raise NoKey(key)
 
-    def update(self, key: str, function: Callable[[Any], Any]) -> Any:
+    def change(self, key: str, function: Callable[[Any], Any]) -> Any:
         return None
 
     def register_widget(self, metadata: WidgetMetadata[T], user_key: str | None) -> RegisterWidgetResult[T]:

@@ -28,13 +28,15 @@ __all__ = ["Places", "own"]
 class Places:
     """The places where values are."""
 
-    __slots__ = ("keys", "new", "persisting", "told", "user", "widgets")
+    __slots__ = ("dropped", "keys", "new", "persisting", "told", "user", "widgets")
 
     def __init__(self) -> None:
         self.new: dict[str, Any] = {}
         self.told: set[str] = set()
         """Keys of widgets that were made since the code set them: their browsers know."""
         self.user: dict[str, Any] = {}
+        self.dropped: set[str] = set()
+        """Keys whose values went with the page that was left."""
         self.widgets = WidgetValues()
         self.keys = Keys()
         self.persisting = Persisting()
@@ -169,20 +171,24 @@ class Places:
             return widgets.is_stale(widget_id, active, run.fragment_ids)
 
         stale = {widget_id for widget_id in widgets.ids() if is_gone(widget_id)}
-        for widget_id in stale & keys.keys.keys():
-            key = keys.keys[widget_id]
+        for key, widget_id in keys:
+            if widget_id not in stale:
+                continue
             value = self.find_widget(widget_id, key)
             if value is not MISSING and (widget_id in bound or persisting.stays(widget_id, run.page)):
                 self.user[key] = value
                 persisting.keep(widget_id, key)
         for widget_id in persisting.left(run.page, is_gone):
             if widget_id in keys.keys and widget_id not in bound:
-                self.user.pop(keys.keys[widget_id], None)
+                key = keys.keys[widget_id]
+                self.user.pop(key, None)
+                self.dropped.add(key)
         for widget_id in stale:
             widgets.forget(widget_id)
             if widget_id not in bound and not persisting.knows(widget_id):
                 keys.forget_id(widget_id)
         persisting.prune(keys.keys, self.user)
+        self.dropped.intersection_update(keys.ids)
         return stale
 
     def clear(self) -> None:
@@ -190,6 +196,7 @@ class Places:
         self.new.clear()
         self.told.clear()
         self.user.clear()
+        self.dropped.clear()
         self.widgets.clear()
         self.keys.clear()
         self.persisting.clear()

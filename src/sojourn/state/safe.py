@@ -4,7 +4,7 @@ Each operation that may change what the script sees *yields* first: it calls ``y
 raise to stop the script. It does so before it takes the lock, never while it holds it, and once. If the callback
 raises, nothing was changed.
 
-    yields                   [] []= del in, the same as attributes, get, set, delete, update, register_widget,
+    yields                   [] []= del in, the same as attributes, get, update, register_widget,
                              on_script_will_rerun, query_params, reset_state_value
     does not yield           on_script_finished, maybe_check_serializable, get_widget_states, is_new_state_value,
                              filtered_state, iteration, len, repr, disconnect
@@ -81,10 +81,12 @@ class SafeSessionState:
     def __getattr__(self, name: str) -> Any:
         if name[:2] == "__":  # Python's own questions are none to the state
             raise AttributeError(name)
-        try:
-            return self[name]
-        except KeyError as error:
-            raise AttributeError(str(error)) from None
+        self._yield_callback()
+        with self._lock:
+            value = self._state.find(name)
+        if value is MISSING:
+            raise AttributeError(str(NoKey(name)))
+        return value
 
     def __setattr__(self, name: str, value: Any) -> None:
         self[name] = value
@@ -108,8 +110,8 @@ class SafeSessionState:
         nothing is done. None, without a call, after `disconnect`."""
         self._yield_callback()
         with self._lock:
-            value: T | None = self._state.update(key, function)
-            return value
+            value: T | None = self._state.change(key, function)
+        return value
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.filtered_state)

@@ -75,6 +75,7 @@ class SessionState(MutableMapping[str, Any]):
         self._places = Places()
         self._new: Final = self._places.new
         self._told: Final = self._places.told
+        self._ids: Final = self._places.keys.ids
         self._put: Final = self._places.put
         self._addresses = Addresses(self._places, on_query_params)
         self._shared: Sharing | None = None
@@ -116,8 +117,11 @@ class SessionState(MutableMapping[str, Any]):
         return value
 
     def __setitem__(self, key: str, value: Any) -> None:
-        if key not in self._new or self._current_run() is not None:  # else it was looked at when it came there
-            self._check_writable(key)
+        run = self._current_run()
+        if key not in self._new:
+            self._check_key(key)
+        if run is not None and (self._ids.get(key) in run.widget_ids or key in run.form_ids):
+            raise WidgetInstantiated(key)
         if self._shared is not None:
             self._write(key, value)
         if key in self._told:
@@ -189,16 +193,19 @@ class SessionState(MutableMapping[str, Any]):
         """
         if not (len(args) == 2 and callable(args[1])):
             return MutableMapping.update(self, *args, **kwargs)
-        key, function = args
         with self.lock:
-            self._check_writable(key)
-            if self._shared is None or is_hidden(key):
-                value = self.find(key)
-                value = function(None if value is MISSING else value)
-            else:
-                value = self._shared.update(key, function)
-            self._put(key, value)
-            return value
+            return self.change(args[0], args[1])
+
+    def change(self, key: str, function: Callable[[Any], Any]) -> Any:
+        """What ``update(key, function)`` does, for who has the lock."""
+        self._check_writable(key)
+        if self._shared is None or is_hidden(key):
+            value = self.find(key)
+            value = function(None if value is MISSING else value)
+        else:
+            value = self._shared.update(key, function)
+        self._put(key, value)
+        return value
 
     def setdefault(self, key: str, default: Any = None) -> Any:
         """The value, after giving the key this one if there is none: of two who find none, in whatever process, neither
@@ -339,9 +346,12 @@ class SessionState(MutableMapping[str, Any]):
         if self._shared is not None and not is_hidden(key):
             self._shared.write(key, value)
 
-    def _check_writable(self, key: str) -> None:
+    def _check_key(self, key: str) -> None:
         if type(key) is not str or is_widget_id(key):
             raise UnsupportedValue(ascii(key), "the key of a state is a string, and no widget's id")
+
+    def _check_writable(self, key: str) -> None:
+        self._check_key(key)
         run = self._current_run()
-        if run is not None and (self._places.keys.ids.get(key) in run.widget_ids or key in run.form_ids):
+        if run is not None and (self._ids.get(key) in run.widget_ids or key in run.form_ids):
             raise WidgetInstantiated(key)

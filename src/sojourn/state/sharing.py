@@ -94,29 +94,36 @@ class Sharing:
             value, metadata = places.find(key), places.widgets.metadata.get(widget_id)
             if value is MISSING or metadata is None or metadata.value_type in TRIGGERS:
                 continue
-            try:
-                if not stored.holds(key, value):
-                    changes[key] = value
+            if self._note(key, value, changes):
                 now.add(key)
-            except UnsupportedValue as refused:
-                if key not in self._unstorable:
-                    log.warning("the value of a widget stays in this process only: %s", refused)
-                self._unstorable.add(key)
-        past = self._ours - now  # widgets no longer: what is under their keys is the code's, or nothing
-        changes |= {key: value for key in past if (value := places.find(key)) is not MISSING}
+        past = (self._ours | places.dropped) - now  # widgets no longer: what their keys have is the code's, or nothing
+        kept = {key for key in past if (value := places.find(key)) is not MISSING and self._note(key, value, changes)}
         listed = set(_listed(stored.read(_WIDGETS)))
 
         def change(session: BaseSession) -> None:
             for key, value in changes.items():
                 session[key] = value
-            _delete(session, past - changes.keys())
+            _delete(session, past - kept)
             if now - listed or past & listed:
                 session.update(_WIDGETS, lambda names: sorted(({*_listed(names)} | now) - past))
 
         self._commit(change)
         self._ours = now
+        places.dropped.clear()
 
     # --- Parts -------------------------------------------------------------------------------------------------------
+
+    def _note(self, key: str, value: Any, changes: dict[str, Any]) -> bool:
+        """Note a value among the changes if the store has another. Returns whether it can be stored at all."""
+        try:
+            if not self._stored.holds(key, value):
+                changes[key] = value
+        except UnsupportedValue as refused:
+            if key not in self._unstorable:
+                log.warning("the value of a widget stays in this process only: %s", refused)
+            self._unstorable.add(key)
+            return False
+        return True
 
     def _commit(self, change: Callable[[BaseSession], object]) -> None:
         try:
