@@ -15,7 +15,19 @@ from rich.console import Console
 
 from . import report
 
-NAMES = ("memory", "sqlite", "valkey", "postgres", "asgi", "asgi_redis", "http", "feed", "million")
+NAMES = (
+    "memory",
+    "sqlite",
+    "valkey",
+    "postgres",
+    "asgi",
+    "asgi_redis",
+    "http",
+    "feed",
+    "state",
+    "dictstore",
+    "million",
+)
 
 
 def main() -> None:

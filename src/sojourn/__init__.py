@@ -16,6 +16,7 @@ from .blocking import SessionManager
 from .codec import register
 from .config import CookieConfig, SessionConfig
 from .csrf import csrf_token, csrf_valid
+from .dictstore import SessionMetadata, SessionStatus, SessionStore, SessionStoreConfig
 from .errors import (
     ConfigurationError,
     ConflictError,
@@ -29,6 +30,7 @@ from .errors import (
     SessionLeased,
     SessionNotFound,
     SojournError,
+    StorageError,
     StoreDamaged,
     StoreError,
     StoreUnavailable,
@@ -69,9 +71,14 @@ __all__ = [
     "SessionGone",
     "SessionLeased",
     "SessionManager",
+    "SessionMetadata",
     "SessionNotFound",
     "SessionState",
+    "SessionStatus",
+    "SessionStore",
+    "SessionStoreConfig",
     "SojournError",
+    "StorageError",
     "StoreDamaged",
     "StoreError",
     "StoreUnavailable",

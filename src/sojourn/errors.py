@@ -20,6 +20,7 @@ the same thing, ours is also one of those, so that ``except KeyError`` and ``exc
     ├── NoWidgets (TypeError)               a plain mapping is asked about widgets
     ├── TooManySessions                     the user is at the cap, and the rule is "refuse"
     ├── HistoryTrimmed                      facts that were asked for are no longer kept
+    ├── StorageError                        a `SessionStore` refused: locked, full, stopped; or its file failed
     └── StoreError
         ├── StoreUnavailable                no answer in time: nothing was written
         ├── OutcomeUnknown                  it cannot be known whether the write was made
@@ -42,6 +43,7 @@ __all__ = [
     "SessionLeased",
     "SessionNotFound",
     "SojournError",
+    "StorageError",
     "StoreDamaged",
     "StoreError",
     "StoreUnavailable",
@@ -157,6 +159,11 @@ class HistoryTrimmed(SojournError):
         )
         self.position = position
         """After which the oldest facts that are kept come."""
+
+
+class StorageError(SojournError):
+    """A `SessionStore` refused: the entry is locked, or all are and there is no room, or the store was stopped; or its
+    file failed, which is then the cause. Nothing was written, unless the cause is an `OutcomeUnknown`."""
 
 
 class StoreError(SojournError):
