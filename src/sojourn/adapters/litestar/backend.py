@@ -129,7 +129,7 @@ class SojournSessionBackend(BaseSessionBackend[SojournSessionConfig]):
     def get_session_id(self, connection: ASGIConnection[Any, Any, Any, Any]) -> str | None:
         """The session's public name, which ``request.get_session_id()`` returns, too: the id itself is the client's
         secret. None for a visitor who has no session."""
-        session = connection.scope.get("session")
+        session: object = connection.scope.get("session")  # Litestar's own types know no such session
         return session.record.handle if isinstance(session, BaseSession) and session.stored else None
 
     async def load_from_connection(self, connection: ASGIConnection[Any, Any, Any, Any]) -> dict[str, Any]:
