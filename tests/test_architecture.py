@@ -223,3 +223,15 @@ def test_public_operations_say_how_they_fail(name: str) -> None:
     method = getattr(sojourn.SessionManager, name)
     if not name.startswith("_") and callable(method) and "session_id" in inspect.signature(method).parameters:
         assert re.search(r"SessionNotFound|None|[Nn]othing happens|[Ww]hether|[Aa]s `session`", method.__doc__), name
+
+
+def test_parts_that_most_do_without_are_imported_when_asked_for() -> None:
+    """Importing sojourn imports neither the state of scripts nor the dict of sessions; their names are there all the
+    same, and others are not."""
+    program = (
+        "import sys, sojourn; parts = ('sojourn.state', 'sojourn.dictstore'); print(*(x in sys.modules for x in parts));"
+        "from sojourn import *; print(SafeSessionState.__module__, SessionStore.__module__);"
+        "print(hasattr(sojourn, 'nothing'))"
+    )
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert told.split() == ["False", "False", "sojourn.state.safe", "sojourn.dictstore", "False"]

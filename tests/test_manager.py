@@ -1519,6 +1519,8 @@ def test_both_managers_offer_the_same() -> None:
         "finish_response",
         "touch",
         "save",
+        "save_seeing",
+        "refresh",
         "acquire",
         "leave",
         "tell",

@@ -12,11 +12,13 @@ The public names are those below; everything else may change. Where to read on: 
 a store) and `sojourn.stores.memory` (the plainest one), `sojourn.manager` (the operations).
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from .blocking import SessionManager
 from .codec import register
 from .config import CookieConfig, SessionConfig
 from .csrf import csrf_token, csrf_valid
-from .dictstore import SessionMetadata, SessionStatus, SessionStore, SessionStoreConfig
 from .errors import (
     ConfigurationError,
     ConflictError,
@@ -47,9 +49,12 @@ from .manager import AsyncSessionManager
 from .opening import open_store
 from .record import Change, Summary
 from .session import AsyncSession, Session
-from .state import SafeSessionState, SessionState
 from .tickets import ticket
 from .users import login, logout
+
+if TYPE_CHECKING:
+    from .dictstore import SessionMetadata, SessionStatus, SessionStore, SessionStoreConfig
+    from .state import SafeSessionState, SessionState
 
 __all__ = [
     "AsyncSession",
@@ -101,3 +106,22 @@ __all__ = [
 ]
 
 __version__ = "0.1.0"
+
+_PARTS = {
+    "SafeSessionState": ".state",
+    "SessionMetadata": ".dictstore",
+    "SessionState": ".state",
+    "SessionStatus": ".dictstore",
+    "SessionStore": ".dictstore",
+    "SessionStoreConfig": ".dictstore",
+}
+"""Where names are that most programs do without: imported when they are asked for, as they take a third as long again
+as all the rest."""
+
+
+def __getattr__(name: str) -> object:
+    if name not in _PARTS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found: object = getattr(import_module(_PARTS[name], __name__), name)
+    globals()[name] = found
+    return found

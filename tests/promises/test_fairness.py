@@ -135,10 +135,11 @@ async def test_no_event_loop_waits_for_a_write(place: Place, why: str) -> None:
     sessions = place.sessions(config=PATIENT)
     session_ids = [await sessions.create_session(data={"visits": 0}) for _ in range(64)]
     with ExitStack() as stack:
+        if why == "another process":
+            holder = stack.enter_context(Child("hold", place.path, "sojourn"))
+            holder.expect("holding")  # here, as this loop stands still until the process has begun
         async with Ticker() as ticker:
             if why == "another process":
-                holder = stack.enter_context(Child("hold", place.path, "sojourn"))
-                holder.expect("holding")
                 slow = asyncio.get_running_loop().run_in_executor(None, _let_go_on, holder)
             else:
                 slow = asyncio.ensure_future(sessions.store._file.write(lambda connection: time.sleep(2.0)))
