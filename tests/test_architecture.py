@@ -229,7 +229,8 @@ def test_parts_that_most_do_without_are_imported_when_asked_for() -> None:
     """Importing sojourn imports neither the state of scripts nor the dict of sessions; their names are there all the
     same, and others are not."""
     program = (
-        "import sys, sojourn; parts = ('sojourn.state', 'sojourn.dictstore'); print(*(x in sys.modules for x in parts));"
+        "import sys, sojourn; parts = ('sojourn.state', 'sojourn.dictstore');"
+        "print(*(part in sys.modules for part in parts));"
         "from sojourn import *; print(SafeSessionState.__module__, SessionStore.__module__);"
         "print(hasattr(sojourn, 'nothing'))"
     )
