@@ -96,6 +96,21 @@ async def test_a_change_just_before_the_end_is_told(place: Place) -> None:
             assert kinds(await told(watch, lambda changes: "ended" in kinds(changes))) == ["changed", "ended"]
 
 
+async def test_a_change_is_told_before_an_end_that_the_history_told_first(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who reads the history more often than the feed speaks finds an end there, and still tells the change first."""
+    monkeypatch.setattr(hub, "TICK", 0.001)
+    sessions, other = place.sessions(), place.sessions()
+    for _ in range(8):
+        session_id = await sessions.create_session(data={"n": 0})
+        async with sessions.watch(session=session_id) as watch:
+            assert await watch.next(0.05) is None  # all that was said of its creation was heard
+            await other.update(session_id, "n", lambda n: n + 1)
+            await other.end_session(session_id)
+            assert kinds(await told(watch, lambda changes: "ended" in kinds(changes))) == ["changed", "ended"]
+
+
 async def test_a_user_is_watched_and_so_are_all(place: Place) -> None:
     """Who watches a user is told of all sessions of this user and of no others; who watches all, of all."""
     here, there = place.sessions(), place.sessions()

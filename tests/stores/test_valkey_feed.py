@@ -189,11 +189,11 @@ async def test_over_tls_and_with_a_password(world: World, certificate: Certifica
     check."""
     with Valkey(tls=certificate, user="ad@a", password="s:cr/et") as server:
         await tells(world, server.url())
-        store = opened(world, server.url(deadline=0.3).partition("?")[0] + "?deadline=0.3")
+        store = opened(world, server.url(deadline=5).partition("?")[0] + "?deadline=5")
         with pytest.raises(StoreUnavailable, match=r"(?i)certificate"):
             await feed_of(world, store).open()
         await store.close()
-        store = opened(world, server.url(deadline=0.3).replace("s%3Acr%2Fet", "wrong"))
+        store = opened(world, server.url(deadline=5).replace("s%3Acr%2Fet", "wrong"))
         with pytest.raises(StoreUnavailable, match="WRONGPASS"):
             await feed_of(world, store).open()
         await store.close()

@@ -27,10 +27,27 @@ T = TypeVar("T")
 
 _LOOK: Final = 30.0  # seconds between two looks at the sessions themselves: what a writer that died did not say is seen
 _PATIENCE: Final = 1.0  # seconds for which the beginning of a watch waits for the feed
+_GRACE: Final = 0.1  # seconds for which the feed may be behind the history
 _LINGER: Final = 5.0  # seconds for which the feed is kept when nobody watches any more
 _FIRST_PAUSE: Final = 0.02  # seconds before another feed is opened,
 _LONGEST_PAUSE: Final = 1.0  # and at most
 _ENDED_KEPT: Final = 1000  # sessions of which nothing is told any more
+
+
+class _Said:
+    """What the feed has said, and of that the changes that were not told yet."""
+
+    __slots__ = ("changed", "hints")
+
+    def __init__(self, hints: list[Hint]) -> None:
+        self.hints: list[Hint] = []
+        self.changed: list[Hint] = []
+        self.add(hints)
+
+    def add(self, hints: list[Hint]) -> None:
+        self.hints += hints
+        self.changed += [hint for hint in hints if hint.handle and hint.version is not None]
+
 
 _hubs: weakref.WeakSet[Hub] = weakref.WeakSet()
 _inherited: list[Feed] = []  # in a forked child: feeds of the parent, which are not the child's to close
@@ -225,12 +242,12 @@ class Hub:
         left_at: float | None = None
         read_at = looked_at = time.monotonic()
         while not self._closed:
-            await self._take(await feed.hints(TICK))
+            await self._take(_Said(await feed.hints(TICK)), feed)
             now = time.monotonic()
             if now - read_at < TICK:
                 continue
             read_at = now
-            await self._keep_up()
+            await self._take(_Said([]), feed, read=True)
             if now - looked_at >= _LOOK:
                 looked_at = now
                 await self._look_at(dict(self._seen))
@@ -253,14 +270,14 @@ class Hub:
             except StoreError as error:  # the cleaners of others may do better
                 log.info("what has expired could not be removed: %s", error)
 
-    async def _take(self, hints: list[Hint]) -> None:
+    async def _take(self, said: _Said, feed: Feed, *, read: bool = False) -> None:
+        """Do what the feed has said. ``read``: read the history, though nothing of that was said."""
         to_look_at: dict[str, bytes] = {}
-        changed = [hint for hint in hints if hint.handle and hint.version is not None]
-        if any(hint.facts for hint in hints):
-            await self._keep_up(changed)
-        for hint in changed:
+        if read or any(hint.facts for hint in said.hints):
+            await self._keep_up(said, feed)
+        for hint in said.changed:
             self._tell_change(hint)
-        for hint in hints:
+        for hint in said.hints:
             with self.lock:
                 for turn in _members(self._turns) if not hint.handle else self._turns.get(("session", hint.handle), ()):
                     turn.wake()
@@ -279,11 +296,25 @@ class Hub:
         for _, signal in ready:
             signal.set()
 
-    async def _keep_up(self, changed: list[Hint] | None = None) -> None:
-        """Read the history. Where facts in it were lost, ends may have been among them: look at the sessions. What has
-        ``changed`` is told, and taken from the list, before the end of its session, but never before its creation."""
-        if not await self._read(changed):
+    async def _keep_up(self, said: _Said, feed: Feed) -> None:
+        """Read the history. Where facts in it were lost, ends may have been among them: look at the sessions."""
+        if not await self._read(said, feed):
             await self._look_at(dict(self._seen))
+
+    async def _hear_out(self, told: list[Change], said: _Said, feed: Feed) -> None:
+        """The history may be ahead of the feed, which says what changed before the end of a session, and then that: so
+        wait for that, a little."""
+        ended = {change.handle for change in told if change.kind == "ended"}
+        ended -= {hint.handle for hint in said.hints if hint.facts}
+        if all(kind == "session" for kind, _ in list(self._watches)):
+            ended &= self._seen.keys()  # of others it may say nothing
+        give_up = time.monotonic() + _GRACE
+        while ended and (left := give_up - time.monotonic()) > 0:
+            more = await feed.hints(left)
+            said.add(more)
+            ended -= {hint.handle for hint in more if hint.facts}
+            if any(not hint.handle for hint in more):
+                return  # it does not name them one by one
 
     def _tell_changes(self, changed: list[Hint], handles: Collection[str]) -> None:
         """Tell of the changes of these sessions, and take them from the list."""
@@ -299,9 +330,11 @@ class Hub:
             for watch in concerned:
                 watch.tell(before, told)
 
-    async def _read(self, changed: list[Hint] | None = None) -> bool:
-        """Read the history to its end, and tell of it. Returns whether it was whole."""
+    async def _read(self, said: _Said | None = None, feed: Feed | None = None) -> bool:
+        """Read the history to its end, and tell of it. What the feed has ``said`` that changed is told, and taken from
+        there, before the end of its session, but never before its creation. Returns whether the history was whole."""
         whole = True
+        changed = [] if said is None else said.changed
         while True:
             before = self.position or 0
             try:
@@ -315,9 +348,11 @@ class Hub:
                 continue
             if not told:
                 return whole
-            changed = changed or []
+            before_this = {hint.handle for hint in changed}  # of later ones the creation may still be unread
+            if said is not None and feed is not None:
+                await self._hear_out(told, said, feed)
             born = {change.handle for change in told if change.kind == "created"}
-            self._tell_changes(changed, {hint.handle for hint in changed} - born)
+            self._tell_changes(changed, before_this - born)
             begun = 0
             for at, change in enumerate(told):
                 if change.kind == "ended" and any(hint.handle == change.handle for hint in changed):
