@@ -213,11 +213,11 @@ def form_that_clears() -> None:
         st.form_submit_button("Other")
     try:
         st.session_state.note = "the name of a form"
-    except Exception as error:
+    except Exception as error:  # each state has its own: what is compared is that there is one, and what it says
         st.write(type(error).__name__)
     try:
         st.session_state.text = "of a widget that was made"
-    except Exception as error:
+    except Exception as error:  # each state has its own: what is compared is that there is one, and what it says
         st.write(str(error))
     st.write(submitted, st.session_state.text, st.session_state.level, st.session_state.get("log"))
 
@@ -848,7 +848,7 @@ def bound() -> None:
     st.button("best", key="best", on_click=lambda: st.session_state.update(sort="best", q="set"))
     try:
         st.query_params["q"] = "by the script"
-    except Exception as error:
+    except Exception as error:  # each state has its own: what is compared is that there is one, and what it says
         st.write(type(error).__name__)
     st.write({key: st.session_state.get(key) for key in ("q", "n", "tags", "dark", "sort", "between")})
     st.write(st.query_params.to_dict(), log)

@@ -62,7 +62,7 @@ def write_snapshot(path: Path, entries: Iterable[Told], now: float) -> None:
             file.flush()
             os.fsync(file.fileno())
         Path(name).replace(path)
-    except BaseException:
+    except BaseException:  # whatever stopped it, half a file is left for nobody
         Path(name).unlink(missing_ok=True)
         raise
     sync_folder(path.parent)

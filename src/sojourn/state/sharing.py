@@ -128,7 +128,7 @@ class Sharing:
     def _commit(self, change: Callable[[BaseSession], object]) -> None:
         try:
             others = self._stored.commit(change)
-        except BaseException:
+        except BaseException:  # whatever it was, nobody is to see what was not committed
             places = self._places
             names = {*self._stored.names(), *places.user, *places.new}
             self._take_up(name for name in names if not places.widget_of(name))  # as it is stored

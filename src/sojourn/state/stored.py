@@ -63,7 +63,7 @@ class Stored:
         change(self._session)
         try:
             return run(self._engine.save_seeing(self._session))
-        except BaseException:
+        except BaseException:  # an interrupt, too, leaves nothing to go out with the next commit
             self._session.discard()
             raise
 
