@@ -52,7 +52,7 @@ class Contender:
 
     def unknown(self) -> Any:
         """An id of the right form that nobody has."""
-        raise NotImplementedError
+        raise NotImplementedError  # each contender has its own form of ids
 
     def close(self) -> Any:
         """Give back what is held."""

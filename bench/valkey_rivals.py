@@ -160,10 +160,10 @@ class _AsyncGetSet(_Network):
     floor = True
 
     async def get(self, key: str) -> Any:
-        raise NotImplementedError
+        raise NotImplementedError  # each rival asks in its own way
 
     async def set(self, key: str, data: bytes) -> None:
-        raise NotImplementedError
+        raise NotImplementedError  # each rival writes in its own way
 
     async def create(self, data: Session) -> str:
         key = fresh_key()

@@ -411,7 +411,7 @@ class Engine:
                 if not kinds or change.kind in kinds:
                     try:
                         listener(change)
-                    except Exception:
+                    except Exception:  # the application's own: logged, and nobody else is disturbed
                         log.exception("a listener failed on %s", change.id)
 
     async def purge_expired(self) -> int:

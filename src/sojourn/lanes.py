@@ -220,7 +220,7 @@ class Lanes:
             woken = await job.signal.wait(job.deadline - time.monotonic())
             if not woken and job.state == "driven":
                 woken = await job.signal.wait(_GRACE)
-        except BaseException:
+        except BaseException:  # an interrupt or a cancelled task, too, lets go of its place
             self._leave(handle, job)
             if job.state == "leading":
                 self._hand_over(handle, job)

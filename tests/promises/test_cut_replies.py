@@ -204,5 +204,4 @@ async def test_many_writers_whose_replies_are_cut(place: Place, managers: int) -
     items = fields["items"]
     assert len(set(items)) == len(items) == fields["visits"]
     assert set(done) <= set(items) <= {*done, *unknown}
-    assert done  # how many depends on how often there was time to ask again
-    assert unknown
+    assert len(done) > len(unknown) > 0

@@ -120,6 +120,11 @@ def test_two_processes_at_once_lose_nothing(url: str) -> None:
 # --- Threads ---------------------------------------------------------------------------------------------------------
 
 
+def _one_more(count: int) -> int:
+    time.sleep(0)  # the moment at which another thread would come in
+    return count + 1
+
+
 class Hammering:
     """Threads that do everything to one state at the same time."""
 
@@ -166,7 +171,7 @@ class Hammering:
                 list(view)
                 view.maybe_check_serializable()
             elif what == 3:
-                view.update("count", lambda count: count + 1)
+                view.update("count", _one_more)
                 self.updates[at] += 1
             elif what == 4:
                 with contextlib.suppress(KeyError):
@@ -181,7 +186,7 @@ class Hammering:
 
         def changed() -> None:
             own = SafeSessionState(self.state)  # the view of the run that made the widget has let go by now
-            own.update("count", lambda count: count + 1)
+            own.update("count", _one_more)
             self.updates[at] += 1
             assert repr(own)
 

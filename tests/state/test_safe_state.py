@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -265,9 +266,13 @@ def test_update_is_exact(behind: Any) -> None:
     state = SafeSessionState(behind, lambda: None)
     state["count"] = 0
 
+    def one_more(count: int) -> int:
+        time.sleep(0)  # the moment at which another thread would come in
+        return count + 1
+
     def add() -> None:
         for _ in range(500):
-            state.update("count", lambda count: count + 1)
+            state.update("count", one_more)
 
     threads = [threading.Thread(target=add) for _ in range(4)]
     for thread in threads:

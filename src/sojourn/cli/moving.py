@@ -232,7 +232,7 @@ def _written(name: str) -> Iterator[IO[bytes]]:
                 file.flush()
                 os.fsync(made)
             Path(beside).replace(path)
-        except BaseException:
+        except BaseException:  # whatever stopped it, half a file is left for nobody
             Path(beside).unlink(missing_ok=True)
             raise
     except OSError as error:

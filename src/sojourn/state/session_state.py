@@ -121,7 +121,7 @@ class SessionState(MutableMapping[str, Any]):
         if key not in self._new:
             self._check_key(key)
         if run is not None and (self._ids.get(key) in run.widget_ids or key in run.form_ids):
-            raise WidgetInstantiated(key)
+            raise WidgetInstantiated(key)  # as in `_check_writable`, whose calls cost a third of this
         if self._shared is not None:
             self._write(key, value)
         if key in self._told:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from ..errors import UnsupportedValue
 from ..session import BaseSession
-from .places import Places
+from .places import Places, own
 from .stored import Stored
 from .values import MISSING, differ
 from .widgets import TRIGGERS, WidgetMetadata, is_hidden
@@ -91,11 +91,12 @@ class Sharing:
         places, stored, now = self._places, self._stored, set()
         changes: dict[str, Any] = {}
         for key, widget_id in places.keys:
-            value, metadata = places.find(key), places.widgets.metadata.get(widget_id)
+            value, metadata = places.find_widget(widget_id, key), places.widgets.metadata.get(widget_id)
             if value is MISSING or metadata is None or metadata.value_type in TRIGGERS:
                 continue
             if self._note(key, value, changes):
                 now.add(key)
+        changes = {key: own(value) for key, value in changes.items()}  # the very objects are the widgets'
         past = (self._ours | places.dropped) - now  # widgets no longer: what their keys have is the code's, or nothing
         kept = {key for key in past if (value := places.find(key)) is not MISSING and self._note(key, value, changes)}
         listed = set(_listed(stored.read(_WIDGETS)))

@@ -22,7 +22,6 @@ __all__ = [
     "WidgetMetadata",
     "is_hidden",
     "is_widget_id",
-    "key_of_id",
     "widget_id",
 ]
 
@@ -135,12 +134,6 @@ def widget_id(digest: str, key: str | None) -> str:
 def is_widget_id(name: str) -> bool:
     """Whether this has the form of a widget's id."""
     return name.startswith(ID_PREFIX)
-
-
-def key_of_id(name: str) -> str | None:
-    """The key in a widget's id; None where it has none."""
-    key = name.split("-", 2)[-1]
-    return None if key == "None" else key
 
 
 def is_hidden(name: str) -> bool:

@@ -104,7 +104,7 @@ class InlineWriter:
     def _wait(self, waiting: _Waiting) -> None:
         try:
             self._wait_for_turn(waiting)
-        except BaseException:
+        except BaseException:  # an interrupt, too, lets go of its place
             self._leave(waiting)
             raise
         if waiting.batch is not None:

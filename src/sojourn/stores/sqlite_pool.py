@@ -60,7 +60,7 @@ class Pool:
             pass
         try:
             return self.connect(self.path)
-        except BaseException:
+        except BaseException:  # whatever kept it from opening, it is not in use
             self._in_use.pop()
             raise
 
@@ -97,7 +97,7 @@ class Pool:
                 connection.execute("PRAGMA fullfsync = ON")  # there, fsync alone does not reach the disk
             connection.execute("PRAGMA wal_autocheckpoint = 0")
             connection.text_factory = _decode
-        except BaseException:
+        except BaseException:  # whatever kept it from being ready, it is not left open
             connection.close()
             raise
         return connection

@@ -234,7 +234,7 @@ class ThreadLink:
     def _secured(self, raw: socket.socket, tls: ssl.SSLContext) -> socket.socket:
         try:
             return tls.wrap_socket(raw, server_hostname=self.address.host)
-        except BaseException:
+        except BaseException:  # an interrupt, too, leaves no socket open
             raw.close()
             raise
 
@@ -243,7 +243,7 @@ def _connected(raw: socket.socket, to: Any, until: float) -> socket.socket:
     try:
         raw.settimeout(max(until - time.monotonic(), 0.001))
         raw.connect(to)
-    except BaseException:
+    except BaseException:  # an interrupt, too, leaves no socket open
         raw.close()
         raise
     return raw

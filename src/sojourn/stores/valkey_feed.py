@@ -189,7 +189,7 @@ class ValkeyFeed:
                 wire.put(self._channels("SUBSCRIBE", list(self._followed.difference(followed))))
                 self._asked_at, self._address, self._wire = time.monotonic(), address, wire
             await wire.flush(until)
-        except BaseException:
+        except BaseException:  # a cancelled task, too, leaves no connection open
             wire.give_up("it was never opened")
             raise
         if self._closed:

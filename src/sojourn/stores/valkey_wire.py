@@ -175,7 +175,7 @@ async def connect(address: Address, tls: ssl.SSLContext | None, ready: Readiness
         if tls is not None:
             try:
                 await wire.secure(tls, address.host, until)
-            except BaseException:
+            except BaseException:  # a cancelled task, too, leaves no connection open
                 wire.give_up("it was never opened")
                 raise
         return wire
@@ -192,7 +192,7 @@ async def _connected(family: int, to: Any, ready: Readiness, until: float) -> Wi
         with suppress(BlockingIOError):  # it is under way
             raw.connect(to)
         await wire.wait_until_open(until)
-    except BaseException:
+    except BaseException:  # a cancelled task, too, leaves no connection open
         wire.give_up("it was never opened")
         raise
     return wire

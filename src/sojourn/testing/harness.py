@@ -50,7 +50,7 @@ class Harness:
     def open(self) -> Store:
         """Open the store: empty the first time. A store that outlives its process finds what it held when it is opened
         again within the same test."""
-        raise NotImplementedError("say how to open your store")
+        raise NotImplementedError("say how to open your store")  # whoever writes a store says how
 
     def run(self, check: Callable[[Any, Store], Awaitable[None]]) -> None:
         """Run one check on a store that is opened for it and closed after it."""
