@@ -220,6 +220,8 @@ class Socket:
                     untold.clear()
                     yield change
                 change = await self._next(watch)
+            if change is not None:  # or the application, which ends now, would close the socket as if nothing were
+                await self._close(POLICY)
         except (SessionGone, SessionClosed):
             return
         finally:
