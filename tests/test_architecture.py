@@ -22,7 +22,7 @@ ORDER = [
     "lifecycle", "cookie", "transport", "csrf", "flashes", "guesses", "waiting", "store", "stores", "opening", "bulk",
     "moving", "lanes", "watching", "listeners", "engine", "tickets", "exchange", "users", "manager", "blocking",
     "dicts", "dictstore", "state", "__init__", "sockets", "entries", "asgi_family", "flask_family", "adapters",
-    "testing", "check", "cli.humane", "cli.parsing", "demo", "cli", "__main__",
+    "testing", "check", "live", "cli.humane", "cli.parsing", "cli.naming", "demo", "cli", "__main__",
 ]  # fmt: skip
 """Every module and folder, the lowest first: each may import what stands before it, and itself."""
 
@@ -39,8 +39,9 @@ EXTRAS = {
     "quart": "adapters.quart",
     "markupsafe": ("adapters.flask", "adapters.quart"),
     "werkzeug": ("adapters.flask", "adapters.quart"),
-    "starlette": "demo",
-    "uvicorn": "demo",
+    "starlette": ("live", "demo"),
+    "uvicorn": ("live", "demo"),
+    "markdown_it": "live",
     "litestar": "adapters.litestar",
     "rich": "cli",
     "hiredis": "stores.valkey",

@@ -20,6 +20,7 @@ from .codec import register
 from .config import CookieConfig, SessionConfig
 from .csrf import csrf_token, csrf_valid
 from .errors import (
+    CallbackLost,
     ConfigurationError,
     ConflictError,
     DamagedRecord,
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AsyncSession",
     "AsyncSessionManager",
+    "CallbackLost",
     "Change",
     "ConfigurationError",
     "ConflictError",

@@ -157,6 +157,10 @@ class Engine:
             session.settle_secret()
         return session
 
+    def resume(self, record: Record) -> BaseSession:
+        """A session object of a record that was loaded before. What others committed since is merged at its commit."""
+        return self._session_class(self._context, record, "", self.clock(), "nothing")
+
     async def finish(self, session: BaseSession) -> Closing:
         """Carry out what a session object asks for; what that was. Raises as `session` on exit."""
         return await self._carry_out(session, session.delta(), session.amendment)
@@ -187,6 +191,12 @@ class Engine:
         """As `save`. Returns the names of the fields in which others have changed something, as it shows now."""
         delta, before = session.delta(), session.record.fields
         await self._save(session, delta)
+        return _differing(before if delta is None else {**before, **delta.local}, session.record.fields)
+
+    async def finish_seeing(self, session: BaseSession) -> set[str]:
+        """As `finish`, of a session object that was made with `resume`. Returns as `save_seeing`."""
+        delta, before = session.delta(), session.record.fields
+        await self._carry_out(session, delta, session.amendment)
         return _differing(before if delta is None else {**before, **delta.local}, session.record.fields)
 
     async def _save(self, session: BaseSession, delta: Delta | None) -> None:
@@ -287,14 +297,24 @@ class Engine:
             handle = str(session_id)  # it may have ended since
         else:
             handle = (await self.require(session_id)).record.handle
+        return (await self.following(handle, since))[0]
+
+    def keep_watching(self) -> None:
+        """See to it that the feed is followed, for those who watch without waiting in `Watch.next`."""
+        self._hub.go_on()
+
+    async def following(self, handle: str, since: int | None = None) -> tuple[Watch, Record | None]:
+        """Begin to watch a session; the watch, and the record as it is from when on the feed tells of it. None, where
+        it has ended ``since``; `SessionNotFound` if there is no such session now."""
         watch = await self._hub.watch(("session", handle), since)
-        record = await self.store.load(handle)  # as it is now that the feed tells of it
+        record = await self.store.load(handle)
         if record is not None and not is_over(record, self.clock()):
             self._hub.saw(handle, record.version)
-        elif since is None:
+            return watch, record
+        if since is None:
             await watch.close()
             raise SessionNotFound
-        return watch
+        return watch, None
 
     # --- Parts ---------------------------------------------------------------------------------------------------
 
@@ -350,10 +370,10 @@ class Engine:
         """Store a session that is new."""
         fields = {} if delta is None else {name: data for name, data in delta.local.items() if data is not None}
         session.identify()
-        session.committed(await self._add(session.record.handle, session.secret, fields, amendment))
+        session.committed(await self.add(session.record.handle, session.secret, fields, amendment))
 
-    async def _add(self, handle: str, secret: str, fields: dict[str, bytes], amendment: Amendment | None) -> Record:
-        """Add a record."""
+    async def add(self, handle: str, secret: str, fields: dict[str, bytes], amendment: Amendment | None) -> Record:
+        """Add a record under this handle; nothing happens if there is one."""
         if self._listening.idle:
             self._listening.start()
         now = self.clock()

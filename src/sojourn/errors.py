@@ -19,6 +19,7 @@ the same thing, ours is also one of those, so that ``except KeyError`` and ``exc
     ├── WidgetInstantiated                  the key of a widget that this run has made
     ├── NoWidgets (TypeError)               a plain mapping is asked about widgets
     ├── TooManySessions                     the user is at the cap, and the rule is "refuse"
+    ├── CallbackLost                        a callback that was stored is not in the code any more
     ├── HistoryTrimmed                      facts that were asked for are no longer kept
     ├── StorageError                        a `SessionStore` refused: locked, full, stopped; or its file failed
     └── StoreError
@@ -31,6 +32,7 @@ the same thing, ours is also one of those, so that ``except KeyError`` and ``exc
 from __future__ import annotations
 
 __all__ = [
+    "CallbackLost",
     "ConfigurationError",
     "ConflictError",
     "DamagedRecord",
@@ -147,6 +149,11 @@ class NoWidgets(SojournError, TypeError):
 
     def __init__(self) -> None:
         super().__init__("a plain mapping has no widgets: make the SafeSessionState of a SessionState")
+
+
+class CallbackLost(SojournError):
+    """A widget's callback, which is kept by its name and place in the code, is not found there any more: the code was
+    changed, its module is not imported, or the reference is damaged. Nothing was called: make the widget anew."""
 
 
 class HistoryTrimmed(SojournError):

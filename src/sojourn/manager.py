@@ -75,7 +75,7 @@ class AsyncSessionManager(Engine, Hooks):
                 persistent=persistent,
             )
         handle, secret = ids.mint(self.config.handle_form, self.clock())
-        await self._add(handle, secret, self._codec.encode_all(data) if data else {}, amendment)
+        await self.add(handle, secret, self._codec.encode_all(data) if data else {}, amendment)
         return ids.join(handle, secret)
 
     async def get_session(self, session_id: str) -> dict[str, Any] | None:

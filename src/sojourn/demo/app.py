@@ -1,223 +1,236 @@
-"""The shop's routes. Each handler is what an application would write: the session is a mapping, and that is all.
+"""The demo's page. What is declared here all see; what is assigned to it by way of a session is that visitor's own.
 
-The middleware (`sojourn.adapters.asgi`) loads the session before a handler and commits what changed after it. Every
-form works without JavaScript; with it, the page asks in the background and swaps in what changed.
+A callback is what an application would write: it is given the session of the visitor who clicked. What it changes is
+committed when it is done, and then shown in all tabs.
 """
 
 from __future__ import annotations
 
-import asyncio
 import os
-import random
-import re
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any, Final, cast
-from urllib.parse import parse_qs
+from typing import Final
 
-from starlette.applications import Starlette
-from starlette.middleware import Middleware
-from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
-from starlette.routing import Mount, Route
-from starlette.staticfiles import StaticFiles
+from .. import __version__
+from ..live import App, Session
+from ..live import widgets as w
+from .devices import at_time, show_devices
+from .race import WRITERS, race
+from .words import LONGEST_MESSAGE, LONGEST_NAME, clean_message, clean_name, user_id_of
 
-from ..adapters.asgi import SessionMiddleware
-from ..errors import StoreError
-from ..ids import Handle, is_handle
-from ..manager import AsyncSessionManager
-from ..session import AsyncSession
-from .devices import device_label
-from .guard import Guard
-from .pages import STATIC, Page, Server, render
-from .race import WholeSaves
-from .shop import FULL_CART, POSTCARD, PRODUCTS, clean_name, user_id_of
+__all__ = ["IDLE_TIMEOUT", "make_app"]
 
-__all__ = ["make_app"]
+IDLE_TIMEOUT: Final = 1800.0  # seconds
+_MESSAGES: Final = 12  # that stay on the wall
 
-_LONGEST_FORM: Final = 4096  # bytes
-_REQUESTS: Final = 50
-_WORK: Final = (0.02, 0.12)  # seconds that a parallel request pretends to work, so that they overlap as real ones do
-_is_run = re.compile(r"[0-9a-z-]{8,40}").fullmatch
+_INTRO: Final = """\
+This page is a live app on the session engine Sojourn, version {version}. What you do is committed to `{store}` before
+you see it: no reload, no restart and no other tab that writes at the same moment takes it away."""
+
+_STEPS: Final = """\
+1. **Open this page in a second tab: it is you.** Count there, type there: this tab follows.
+2. **Open it in another browser, or in a private window: it is another visitor.** What is yours stays yours.
+3. **Let {writers} writers loose** on your session, all at once: none is lost.
+4. **Sign in here and there under one name:** each sees the other, and can sign it out.
+5. **Kill the server** and start it again: this page goes on where it was."""
+
+_RACE: Final = f"""\
+{WRITERS} writers append to one list in your session, in parallel. Each loads the session, works for a moment, appends
+its number and commits, as {WRITERS} requests of one browser would."""
+
+_KILL: Final = """\
+This page is served by process {pid}, since {started}. End it in the hardest way there is, and start it again: the page
+says that it reconnects, and then goes on by itself. A click that you make in between is done when the server is back,
+once."""
 
 
-def make_app(manager: AsyncSessionManager, store: str, command: str = "sojourn demo") -> Starlette:
-    """The demo as an ASGI application. ``store`` is what the page calls the place where sessions live, ``command`` what
-    starts the server again, as the page says it."""
+def make_app(store: str, command: str, shown: str = "") -> tuple[App, set[str]]:
+    """The demo as a live app, and the handles of the sessions that have it open here. ``store`` is the URL of the store
+    where sessions live, ``shown`` what the page calls it, ``command`` what starts the server again."""
+    shown = shown or store
+    app = App("Sojourn demo", store=store, name="sojourn-demo", session_timeout=IDLE_TIMEOUT)
+    app.title("One session, however many tabs")
+    app.markdown(_INTRO.format(version=__version__, store=shown))
+    app.header("Try this")
+    app.markdown(_STEPS.format(writers=WRITERS))
+    _add_counting(app)
+    _add_wall(app)
+    _add_race(app)
+    _add_devices(app)
+    _add_kill(app, command, lasts=not store.startswith("memory:"))
+    here: set[str] = set()
+    _add_arrival(app, here)
+    return app, here
 
-    @asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        manager.start_cleaner()
-        yield
-        await manager.close()
 
-    app = Starlette(
-        routes=[
-            Route("/", _page),
-            Route("/sign-in", _sign_in, methods=["POST"]),
-            Route("/sign-out", _sign_out, methods=["POST"]),
-            Route("/cart/add", _add, methods=["POST"]),
-            Route("/cart/remove", _remove, methods=["POST"]),
-            Route("/cart/empty", _empty, methods=["POST"]),
-            Route("/fire", _fire, methods=["POST"]),
-            Route("/fired", _fired),
-            Route("/devices/end", _end_device, methods=["POST"]),
-            Route("/devices/end-others", _end_others, methods=["POST"]),
-            Route("/pulse", _pulse),
-            Mount("/static", StaticFiles(directory=STATIC)),
-        ],
-        middleware=[Middleware(Guard), Middleware(SessionMiddleware, manager=manager)],
-        exception_handlers={StoreError: _unavailable},
-        lifespan=lifespan,
+def _add_counting(app: App) -> None:
+    """What is the visitor's own, beside what is everybody's."""
+    app.header("Yours, and everybody's")
+    left, right = app.columns(2)
+    yours, all_of_you = left.container(border=True), right.container(border=True)
+    yours.subheader("Only you see this")
+    yours.metric("Your counter", 0, key="count")
+    count = yours.button("Count", primary=True, key="count-button")
+    note = yours.text_input("A note of yours", key="note", max_length=200, placeholder="Type, and look at another tab")
+    all_of_you.subheader("Everybody sees this")
+    all_of_you.metric("Visitors online", 0, key="online")
+    everybody = all_of_you.metric("Everybody's counter", 0, key="everybody")
+    count_all = all_of_you.button("Count for everybody", key="everybody-button")
+    app.table([], key="session")
+
+    @count.on_click
+    def count_mine(session: Session) -> None:
+        session.widget("count").update("value", lambda number: number + 1)  # exact, in however many tabs
+        _show_session(session)
+
+    @count_all.on_click
+    def count_everybody(session: Session) -> None:
+        everybody.update("value", lambda number: number + 1)  # exact, in however many processes
+        _show_session(session)
+
+    note.on_change(_show_session)
+
+
+def _show_session(session: Session) -> None:
+    """What the server knows of the session, which has just been active."""
+    now = time.time()
+    session.widget("session").data = [
+        {"Your session": "Handle, its public name", "": session.handle},
+        {"Your session": "Began", "": f"{at_time(session.created_at)}, {_age(now - session.created_at)}"},
+        {
+            "Your session": "Ends",
+            "": f"{at_time(now + IDLE_TIMEOUT)}, unless you do something before; an open page is not enough",
+        },
+    ]
+
+
+def _age(seconds: float) -> str:
+    minutes = int(seconds // 60)
+    return f"{minutes} min ago when you last did something" if minutes else "just now"
+
+
+def _add_wall(app: App) -> None:
+    """Short messages of all to all. Each is a widget of its own, so that two at the same moment are both kept."""
+    app.header("A wall for all")
+    wall = app.container(border=True, key="wall")
+    form = app.form("Put it up", border=False, clear_on_submit=True, key="wall-form")
+    form.text_input(
+        "A message to everybody", key="message", max_length=LONGEST_MESSAGE, placeholder="Who else is here?"
     )
-    app.state.manager = manager
-    app.state.server = Server(os.getpid(), time.time(), store, command)
-    app.state.whole = WholeSaves()
-    return app
+
+    @form.on_submit
+    async def put_up(session: Session, values: dict[str, str]) -> None:
+        message = clean_message(values.get("message", ""))
+        if message:
+            wall.add_widget(w.Text(f"{_called(session)}, {at_time(time.time())}: {message}"))
+            for old in wall.children[:-_MESSAGES]:
+                old.remove()
+        _show_session(session)
 
 
-# --- Pages and forms --------------------------------------------------------------------------------------------------
+def _called(session: Session) -> str:
+    return str(session.get("name") or f"Visitor {session.handle[-4:]}")
 
 
-async def _page(request: Request) -> Response:
-    session = _session(request)
-    devices = await _manager(request).list_sessions(session.user_id) if session.user_id else []
-    notice = request.query_params.get("notice", "")
-    return HTMLResponse(render(Page(session, request.app.state.server, devices, time.time(), notice)))
+def _add_race(app: App) -> None:
+    """Fifty writers at once."""
+    app.header(f"{WRITERS} writers at once")
+    app.text(_RACE)
+    start = app.button(f"Let {WRITERS} writers loose", primary=True, key="race")
+    ours, theirs = app.columns(2)
+    ours.metric("Kept by Sojourn", "–", key="kept")
+    ours.progress(0, key="kept-bar")
+    theirs.metric("Kept, had the session been saved whole", "–", key="whole", better="neutral")
+    theirs.progress(0, key="whole-bar")
+    app.text("", key="race-words", visible=False)
+
+    @start.on_click
+    async def run_race(session: Session) -> None:
+        outcome = await race(app.engine, session.handle)
+        for name, kept in (("kept", outcome.kept), ("whole", outcome.whole)):
+            session.widget(name).value = f"{kept} of {WRITERS}"
+            session.widget(f"{name}-bar").value = kept / WRITERS
+        words = session.widget("race-words")
+        words.text = (
+            f"{outcome.acknowledged} acknowledged in {outcome.seconds:.2f} s, {outcome.kept} kept. "
+            f"Most libraries load and save the session whole: with the same timing {outcome.whole} would be left."
+        )
+        words.visible = True
+        _show_session(session)
 
 
-async def _sign_in(request: Request) -> Response:
-    name = clean_name(await _field(request, "name"))
-    if name is None:
-        return _back("name")
-    session = _session(request)
-    session.login(user_id_of(name))  # a new secret: the id that was known before is dead at once
-    session.label = device_label(request.headers.get("user-agent", ""))
-    session["name"] = name
-    if "cart" not in session:
-        session["cart"] = {"items": []}
-    return _back("hello")
+def _add_devices(app: App) -> None:
+    """Signing in, and the list of where one is signed in."""
+    app.header("Your devices")
+    form = app.form("Sign in", key="sign-in")
+    form.text_input("Your name, any will do", key="name", max_length=LONGEST_NAME)
+    form.text_input("This device", "My laptop", key="device", max_length=LONGEST_NAME)
+    app.alert(
+        "A name has 1 to 40 letters or digits; . ' and - may stand within.", "warning", key="no-name", visible=False
+    )
+    account = app.container(border=True, key="account", visible=False)
+    account.text("", key="who")
+    account.container(key="devices")
+    others = account.button("Sign out everywhere else", key="end-others", visible=False)
+    account.button("Sign out", key="end").on_click(_sign_out)
+
+    @others.on_click
+    async def end_others(session: Session) -> None:
+        if session.user_id is not None:
+            await app.engine.end_user_sessions(session.user_id, keep=session.handle)
+            await show_devices(app, session)
+
+    @form.on_submit
+    async def sign_in(session: Session, values: dict[str, str]) -> None:
+        name, device = clean_name(values.get("name", "")), clean_name(values.get("device", ""))
+        if name is None or device is None:
+            session.show("no-name")
+            return
+        session.hide("no-name")
+        session.login(user_id_of(name))  # a new secret: the id that was known before is dead
+        session.label = device
+        session.set("name", name)
+        session.hide("sign-in")
+        session.widget("who").text = (
+            f"You are signed in as {name}. Your session got a new secret, and your browser has fetched it; the old one "
+            "is dead."
+        )
+        session.show("account")
+        _show_session(session)
+        await session.commit()  # the list has only what is committed
+        await show_devices(app, session)
 
 
-async def _sign_out(request: Request) -> Response:
-    _session(request).end()
-    return _back("bye")
+def _sign_out(session: Session) -> None:
+    session.end()
 
 
-async def _add(request: Request) -> Response:
-    product = PRODUCTS.get(await _field(request, "sku"))
-    session = _session(request)
-    if product is None:
-        return PlainTextResponse("We do not sell that.", 404)
-    if "cart" not in session:
-        session["cart"] = {"items": []}
-    if len(session["cart"]["items"]) >= FULL_CART:
-        return _back("full")
-    session["cart"]["items"].append({"sku": product.sku})  # a nested change: saved, with no flag
-    return _back(at="cart")
+def _add_kill(app: App, command: str, lasts: bool) -> None:
+    """What ends the server, and what starts it again."""
+    app.header("Kill the server")
+    app.markdown(_KILL.format(pid=os.getpid(), started=at_time(time.time())))
+    app.code(f"kill -9 {os.getpid()}\n{command}", language="sh")
+    if not lasts:
+        app.alert("Sessions are in this process's memory now: they end with it. Give --store another URL.", "warning")
+    app.alert("", "success", key="resumed", visible=False)
 
 
-async def _remove(request: Request) -> Response:
-    sku = await _field(request, "sku")
-    session = _session(request)
-    items: list[dict[str, Any]] = session["cart"]["items"] if "cart" in session else []
-    items[:] = [item for item in items if item["sku"] != sku]
-    return _back(at="cart")
+def _add_arrival(app: App, here: set[str]) -> None:
+    """What a tab is shown when it comes, or comes again."""
+    started_at = app.engine.clock()
 
+    @app.on_session
+    def began(session: Session) -> None:
+        _show_session(session)
 
-async def _empty(request: Request) -> Response:
-    session = _session(request)
-    if "cart" in session:
-        session["cart"]["items"].clear()
-    return _back(at="cart")
-
-
-async def _end_device(request: Request) -> Response:
-    handle = await _field(request, "handle")
-    session = _session(request)
-    if handle == session.handle:
-        session.end()
-        return _back("bye")
-    mine = await _manager(request).list_sessions(session.user_id) if session.user_id else []
-    if not any(row.handle == handle for row in mine):  # not yours, or over: which of the two is nobody's business
-        return PlainTextResponse("You have no such device.", 404)
-    await _manager(request).end_session(Handle(handle))
-    return _back("ended")
-
-
-async def _end_others(request: Request) -> Response:
-    session = _session(request)
-    if session.user_id is not None:
-        await _manager(request).end_user_sessions(session.user_id, keep=session.handle)
-    return _back("ended-all")
-
-
-# --- Fifty requests at once -------------------------------------------------------------------------------------------
-
-
-async def _fire(request: Request) -> Response:
-    """One of the parallel requests: load, work a little, append."""
-    run, number = request.query_params.get("run", ""), request.query_params.get("n", "")
-    session, whole = _session(request), request.app.state.whole
-    if session.user_id is None:
-        return JSONResponse({"problem": "Sign in first."}, 401)
-    if not _is_run(run) or not number.isascii() or not number.isdigit() or int(number) >= _REQUESTS:
-        return JSONResponse({"problem": "Not a request of ours."}, 400)
-    items = session["cart"]["items"]
-    if len(items) >= FULL_CART:
-        return JSONResponse({"problem": "The cart is full: empty it, and go on."}, 409)
-    copy = whole.load(run)
-    await asyncio.sleep(random.uniform(*_WORK))  # noqa: S311 - not a secret
-    items.append({"sku": POSTCARD.sku, "run": run, "n": int(number)})
-    whole.save(run, [*copy, int(number)])
-    return JSONResponse({"n": int(number)})
-
-
-async def _fired(request: Request) -> Response:
-    """What is in the session of a run, and what a store that saves whole sessions would have kept of it."""
-    run = request.query_params.get("run", "")
-    session = _session(request)
-    items = session["cart"]["items"] if "cart" in session else []
-    kept = sorted(item["n"] for item in items if item.get("run") == run)
-    return JSONResponse({"kept": kept, "whole": sorted(request.app.state.whole.load(run))})
-
-
-async def _pulse(request: Request) -> Response:
-    """Whether this server and a session are alive. The page asks without its cookie and by the session's handle, so
-    that a page that is merely open does not count as activity."""
-    handle = request.query_params.get("session", "")
-    alive = await _manager(request).is_session_active(Handle(handle)) if is_handle(handle) else None
-    server: Server = request.app.state.server
-    return JSONResponse({"pid": server.pid, "alive": alive}, headers={"cache-control": "no-store"})
-
-
-async def _unavailable(request: Request, error: Exception) -> Response:
-    return PlainTextResponse("The store gives no answer. Try again in a moment.", 503, headers={"retry-after": "1"})
-
-
-# --- Parts ------------------------------------------------------------------------------------------------------------
-
-
-def _session(request: Request) -> AsyncSession:
-    return cast(AsyncSession, request.session)
-
-
-def _manager(request: Request) -> AsyncSessionManager:
-    return cast(AsyncSessionManager, request.app.state.manager)
-
-
-def _back(notice: str = "", at: str = "") -> Response:
-    """To the page, with a word for the user. 303: the browser asks for it with GET."""
-    return RedirectResponse(f"/{f'?notice={notice}' if notice else ''}{f'#{at}' if at else ''}", 303)
-
-
-async def _field(request: Request, name: str) -> str:
-    """One field of a small form; empty if it is not there, or the form is none of ours."""
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > _LONGEST_FORM:
-            return ""
-    values = parse_qs(body.decode("utf-8", "replace")).get(name, [])
-    return values[0] if len(values) == 1 else ""
+    @app.on_connect
+    async def arrived(session: Session) -> None:
+        here.add(session.handle)
+        _show_session(session)
+        resumed = session.widget("resumed")
+        resumed.visible = session.created_at < started_at
+        resumed.text = (
+            f"Your session began at {at_time(session.created_at)} and is older than this server, which started at "
+            f"{at_time(started_at)}."
+        )
+        if session.user_id is not None:
+            await show_devices(app, session)

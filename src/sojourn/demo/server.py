@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shlex
@@ -15,16 +16,19 @@ from typing import Final
 import uvicorn
 
 from ..cli.humane import safe
+from ..cli.naming import public
 from ..cli.parsing import DEMO_PORT, DEMO_STORE
-from ..config import CookieConfig, SessionConfig
 from ..errors import SojournError
-from ..manager import AsyncSessionManager
+from ..live import App
 from .app import make_app
+from .devices import follow
+from .guard import Guard
+from .online import keep_count
 
-__all__ = ["CONFIG", "serve"]
+__all__ = ["serve"]
 
 _HOST: Final = "127.0.0.1"
-CONFIG: Final = SessionConfig(cookie=CookieConfig(name="sojourn_demo", insecure=True))
+_LONGEST_FRAME: Final = 256 * 1024  # bytes that uvicorn takes: a longer one than the app does, which says so
 
 
 class PortTaken(SojournError):
@@ -35,10 +39,18 @@ def serve(*, port: int, store: str, browser: bool, as_json: bool = False) -> int
     """Serve the demo until it is stopped. Port 0 takes any free one. Returns the exit code."""
     listening = _listen(port)
     with listening:
-        manager = AsyncSessionManager(store, config=CONFIG)
-        url = f"http://{_HOST}:{listening.getsockname()[1]}/"
-        app = make_app(manager, store, _command(listening.getsockname()[1], store))
-        server = _Server(uvicorn.Config(app, log_level="warning", access_log=False, server_header=False))
+        port = listening.getsockname()[1]
+        app, here = make_app(store, _command(port, public(store)), public(store))
+        url = f"http://{_HOST}:{port}/"
+        config = uvicorn.Config(
+            Guard(app),
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            ws_max_size=_LONGEST_FRAME,
+            ws_per_message_deflate=False,
+        )
+        server = _Server(config, app, here, str(port))
         server.announcement = _announcement(url, store, as_json)
         server.open_at = url if browser else None
         with suppress(KeyboardInterrupt):  # the ordinary way to end it
@@ -47,18 +59,36 @@ def serve(*, port: int, store: str, browser: bool, as_json: bool = False) -> int
 
 
 class _Server(uvicorn.Server):
-    """Says where it is once it can be reached."""
+    """Says where it is once it can be reached, and keeps the page's lists right while it is."""
 
     announcement = ""
     open_at: str | None = None
 
+    def __init__(self, config: uvicorn.Config, app: App, here: set[str], name: str) -> None:
+        super().__init__(config)
+        self._app = app
+        self._here = here
+        self._name = name
+        self._keepers: list[asyncio.Task[None]] = []
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        if self.started:
-            sys.stdout.write(self.announcement)
-            sys.stdout.flush()
-        if self.started and self.open_at is not None:
+        if not self.started:
+            return
+        self._keepers = [
+            asyncio.create_task(keep_count(self._app, self._name)),
+            asyncio.create_task(follow(self._app, self._here)),
+        ]
+        sys.stdout.write(self.announcement)
+        sys.stdout.flush()
+        if self.open_at is not None:
             threading.Thread(target=webbrowser.open, args=(self.open_at,), daemon=True).start()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for keeper in self._keepers:
+            keeper.cancel()
+        await asyncio.gather(*self._keepers, return_exceptions=True)
+        await super().shutdown(sockets)
 
 
 def _listen(port: int) -> socket.socket:
@@ -85,5 +115,5 @@ def _command(port: int, store: str) -> str:
 
 def _announcement(url: str, store: str, as_json: bool) -> str:
     if as_json:
-        return json.dumps({"url": url, "pid": os.getpid(), "store": store}) + "\n"
-    return f"Sojourn demo at {url} (sessions in {safe(store)}; Ctrl-C ends it, kill -9 {os.getpid()} does no harm)\n"
+        return json.dumps({"url": url, "pid": os.getpid(), "store": public(store)}) + "\n"
+    return f"Sojourn demo at {url} (sessions in {safe(public(store))}; Ctrl-C ends it, kill -9 {os.getpid()} does no harm)\n"

@@ -10,11 +10,13 @@
 Nothing polls: the manager's hub tells of ends (`sojourn.watching`), over one connection for all sockets.
 """
 
-from .handshake import serve_socket
-from .messages import ASGIApp, Heartbeat, Message, Receive, Scope, Send
+from .handshake import is_ours, refuse, serve_socket
+from .messages import AGAIN, POLICY, ASGIApp, Heartbeat, Message, Receive, Scope, Send, reject
 from .socket import Socket, SocketSession
 
 __all__ = [
+    "AGAIN",
+    "POLICY",
     "ASGIApp",
     "Heartbeat",
     "Message",
@@ -23,5 +25,8 @@ __all__ = [
     "Send",
     "Socket",
     "SocketSession",
+    "is_ours",
+    "refuse",
+    "reject",
     "serve_socket",
 ]

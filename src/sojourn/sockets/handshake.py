@@ -13,7 +13,7 @@ from ..exchange import ANSWERED, Answer, Credentials, Exchange, answer_for
 from .messages import AGAIN, POLICY, ASGIApp, Heartbeat, Receive, Scope, Send, reject
 from .socket import Socket, SocketSession
 
-__all__ = ["serve_socket"]
+__all__ = ["is_ours", "refuse", "serve_socket"]
 
 log = logging.getLogger("sojourn")
 
@@ -39,17 +39,9 @@ async def serve_socket(
         log.warning("the session of a socket could not be loaded: %s", error)
         await reject(scope, receive, send, answer_for(error), AGAIN)
         return
-    origin = _header(scope, b"origin")
-    if exchange.transport == "cookie" and session.stored and not _is_ours(origin, credentials.host, allowed_origins):
-        log.warning(
-            "a socket was refused: its page is of %s and the host is %s. If both are yours, set allowed_origins, or "
-            "have the proxy pass on the Host header",
-            origin,
-            credentials.host,
-        )
+    if exchange.transport == "cookie" and session.stored and not is_ours(scope, credentials.host, allowed_origins):
         session.close()
-        answer = Answer(403, "Forbidden", [("Content-Length", "0")], b"")
-        await reject(scope, receive, send, answer, POLICY)
+        await refuse(scope, receive, send)
         return
     socket = Socket(engine, exchange, scope, receive, send, heartbeat)
     session.socket = socket
@@ -57,16 +49,30 @@ async def serve_socket(
     await socket.run(app)
 
 
-def _is_ours(origin: str, host: str, allowed: Collection[str]) -> bool:
-    """Whether a socket's page is of this host, on whatever port: cookies do not tell ports apart either. What has no
-    ``Origin`` is no browser."""
+def is_ours(scope: Scope, host: str, allowed: Collection[str]) -> bool:
+    """Whether the page that opens a socket is of this host, on whatever port: cookies do not tell ports apart either.
+    What has no ``Origin`` is no browser. If it is not, that is logged."""
+    origin = _header(scope, b"origin")
     if not origin or origin in allowed:
         return True
     try:
         name = host_name(urlsplit(origin).netloc)
-        return bool(name) and name == host_name(host)
+        ours = bool(name) and name == host_name(host)
     except ValueError:
-        return False
+        ours = False
+    if not ours:
+        log.warning(
+            "a socket was refused: its page is of %s and the host is %s. If both are yours, set allowed_origins, or "
+            "have the proxy pass on the Host header",
+            origin,
+            host,
+        )
+    return ours
+
+
+async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer a handshake with 403."""
+    await reject(scope, receive, send, Answer(403, "Forbidden", [("Content-Length", "0")], b""), POLICY)
 
 
 def _header(scope: Scope, wanted: bytes) -> str:

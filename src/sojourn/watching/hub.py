@@ -405,9 +405,15 @@ class Hub:
                     return  # told before; or its watcher has yet to load it
             if fields == () or handle in self._ended:
                 return
-            change = facts.changed(handle, user_id, version, fields, self.clock())
-            for watch in self._concerned(handle, user_id):
-                watch.say(change)
+            watches = [
+                watch
+                for watch in self._concerned(handle, user_id)
+                if watch.knows is None or not watch.knows(version)
+            ]
+            if watches:
+                change = facts.changed(handle, user_id, version, fields, self.clock())
+                for watch in watches:
+                    watch.say(change)
 
     def _concerned(self, handle: str, user_id: str | None) -> Iterator[Watch]:
         """Who watches this session, its user, or all."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from .. import facts
@@ -54,6 +54,11 @@ class Watch:
         self._waited = False  # for the hub, which is not as far as the history tells
         self.live = False
         """Whether the feed has told of all that it watches, without a break."""
+        self.woken: Callable[[], None] | None = None
+        """Called when there may be something to take with ``next(0)``: for who watches many sessions and would not have
+        a task wait for each. It is called under the hub's lock, so it must only note that."""
+        self.knows: Callable[[bytes], bool] | None = None
+        """Whether a version is one of the watcher's own commits, or one that it has seen: of that it is not told."""
 
     async def next(self, timeout: float | None = None) -> Change | None:
         """The next change, as soon as there is one; None if there was none for so many seconds, or if the session that
@@ -75,6 +80,11 @@ class Watch:
                 return None
             await signal.wait(left)
             self._hub.go_on()
+
+    @property
+    def behind(self) -> bool:
+        """Whether it is to read the history by itself, which `next` does."""
+        return self._behind
 
     @property
     def over(self) -> bool:
@@ -125,6 +135,8 @@ class Watch:
         if self._signal is not None:
             self._signal.set()
             self._signal = None
+        if self.woken is not None:
+            self.woken()
 
     # --- Parts -------------------------------------------------------------------------------------------------------
 

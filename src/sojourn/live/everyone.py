@@ -1,0 +1,318 @@
+"""What everybody shares: the app's page, and the values of `App.shared`. Kept in one record of the store, which is
+nobody's session: its handle is made from the app's name, and no id leads to it. A change is committed as soon as the
+event loop gets to it, and then told to every open page, here and, by the feed, in every other process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from base64 import urlsafe_b64encode
+from collections.abc import Callable, Iterator
+from copy import deepcopy
+from functools import partial
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Final
+
+from ..engine import Engine
+from ..errors import SessionGone, StoreError, UnsupportedValue
+from ..ids import mint_secret
+from ..record import Amendment, Record
+from ..session import BaseSession
+from ..watching import Watch
+from .kept import FIELDS, Patch, Write, write_fields
+from .layer import Batch, operations
+from .page import AppPage
+from .protocol import Changes, Operation, Position, encode
+from .widgets import KINDS
+
+if TYPE_CHECKING:
+    from .rooms import Rooms
+
+__all__ = ["Everyone", "Shared"]
+
+log = logging.getLogger("sojourn")
+
+_FOREVER: Final = 100 * 365 * 86400.0  # seconds
+_AGAIN: Final = 1.0  # seconds until a commit that failed is tried again
+
+
+class Everyone:
+    """The record, the page and the values that all sessions of an app share."""
+
+    def __init__(self, name: str, title: str, engine: Engine, refer: Callable[[Any], Any]) -> None:
+        self.title = title
+        self.handle = urlsafe_b64encode(sha256(f"sojourn live app {name}".encode()).digest()[:18]).decode()
+        self.page = AppPage(refer, self._changed)
+        self.shared = Shared(self)
+        self._stream = secrets.token_urlsafe(6)
+        self._number = 0
+        self._engine = engine
+        self._rooms: Rooms | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._record: Record | None = None
+        self._view: BaseSession | None = None
+        self._posted: list[Callable[[BaseSession], None]] = []
+        self._watch: Watch | None = None
+        self._flushing = False
+        self._due = False
+        self._scheduled = False
+
+    # --- Coming and going --------------------------------------------------------------------------------------------
+
+    async def start(self, rooms: Rooms) -> None:
+        """Load what is kept, or begin it; from now on changes are kept and told."""
+        self._rooms, self._loop = rooms, rooms.loop
+        self.page.declared()
+        record = await self._found()
+        with self.page.lock:
+            self._record = record
+            self._view = self._fresh_view()
+            self._absorb(self._view, set(record.fields))
+            self.page.batch = Batch()
+        self._changed()
+
+    async def _found(self) -> Record:
+        """The record, which is watched from now on."""
+        if await self._engine.store.load(self.handle) is None:
+            amendment = Amendment(idle_timeout=_FOREVER, absolute_timeout=_FOREVER, label=f"live app: {self.title}")
+            await self._engine.add(self.handle, mint_secret(), {}, amendment)
+        self._watch, record = await self._engine.following(self.handle)
+        assert record is not None  # noqa: S101 - it raises where there is none
+        self._watch.knows = lambda version: self._record is not None and self._record.knows(version)
+        self._watch.woken = self._changed
+        return record
+
+    async def close(self) -> None:
+        """Keep what is still to be kept, and watch no more."""
+        if self._posted or self.page.writes:
+            await self._flush()
+        if self._watch is not None:
+            self._watch.woken = None
+            await self._watch.close()
+
+    def tick(self) -> None:
+        """Look whether others changed something, if nobody says so."""
+        if self._watch is not None and self._watch.behind:
+            self._changed()
+
+    @property
+    def position(self) -> Position:
+        """What was told last."""
+        return self._stream, self._number
+
+    # --- Changes -----------------------------------------------------------------------------------------------------
+
+    def post(self, change: Callable[[BaseSession], None]) -> None:
+        """Change a value: here at once, in the store soon."""
+        with self.page.lock:
+            if self._view is not None:
+                change(self._view)
+            self._posted.append(change)
+        self._changed()
+
+    @property
+    def values(self) -> BaseSession | None:
+        """The values as they are here; None before the app has started."""
+        return self._view
+
+    def _changed(self) -> None:
+        """There is something to commit, or to read: from any thread."""
+        loop = self._loop
+        if loop is None or self._scheduled or self._record is None:
+            return
+        self._scheduled = True
+        try:
+            running = asyncio.get_running_loop()
+        except RuntimeError:
+            running = None
+        if running is loop:
+            loop.call_soon(self._begin)
+        elif not loop.is_closed():
+            loop.call_soon_threadsafe(self._begin)
+
+    def _begin(self) -> None:
+        self._scheduled = False
+        if self._flushing:
+            self._due = True
+        elif self._rooms is not None:
+            self._flushing = True
+            self._rooms.begin(self._work())
+
+    async def _work(self) -> None:
+        try:
+            while True:
+                self._due = False
+                if not await self._flush():
+                    assert self._loop is not None  # noqa: S101 - it runs in it
+                    self._loop.call_later(_AGAIN, self._changed)
+                    return
+                if not self._due:
+                    return
+        finally:
+            self._flushing = False
+
+    async def _flush(self) -> bool:
+        """Commit what was changed here, take over what others changed, and tell all pages. Returns whether it could be
+        done; else it is tried again."""
+        page = self.page
+        with page.lock:
+            record, posted, batch = self._record, self._posted, page.take_batch()
+            assert record is not None  # noqa: S101 - it was started
+            writes, page.writes, self._posted = page.writes, {}, []
+            fields = self._engine.resume(record)
+            self._write(fields, writes, posted)
+        try:
+            others = await self._engine.save_seeing(fields)
+            others |= await self._heard(fields)
+        except SessionGone:  # somebody ended all sessions, and the app's record with them: begin it anew
+            self._record = await self._found()
+            self._take_back(writes, posted, batch)
+            return False
+        except StoreError as error:
+            log.warning("a change of the app's page could not be kept, it is tried again: %s", error)
+            self._take_back(writes, posted, batch)
+            return False
+        with page.lock:
+            self._record = fields.record
+            ops = operations(batch, page, page) if batch else []
+            told = [(batch, ops)] if ops else []
+            if others:
+                mine, page.batch = page.batch, Batch()
+                self._absorb(fields, others)
+                theirs, page.batch = page.batch, mine
+                if theirs:
+                    told.append((theirs, operations(theirs, page, page)))
+            self._view = self._fresh_view()
+        for batch, ops in told:
+            self._tell(batch, ops)
+        return True
+
+    def _write(
+        self, fields: BaseSession, writes: dict[str, Write], posted: list[Callable[[BaseSession], None]]
+    ) -> None:
+        """Put changes into a session object. One that cannot be kept is logged, and the others are none the worse."""
+        assert self._rooms is not None  # noqa: S101 - it was started
+        finish = partial(self._rooms.finish_callbacks, None)
+        changes = [partial(write_fields, fields, {name: write}, finish) for name, write in writes.items()]
+        for change in (*changes, *(partial(change, fields) for change in posted)):
+            try:
+                change()
+            except Exception:  # a function of the application's, or a value that cannot be kept
+                log.exception("a change of what all see could not be kept")
+
+    def _take_back(self, writes: dict[str, Write], posted: list[Callable[[BaseSession], None]], batch: Batch) -> None:
+        """It could not be kept: it is to be kept and told with what comes next."""
+        with self.page.lock:
+            self._posted = posted + self._posted
+            for name, write in self.page.writes.items():
+                before = writes.get(name)
+                if isinstance(write, Patch) and isinstance(before, Patch):
+                    write = Patch((*before.steps, *write.steps), write.creates)
+                writes[name] = write
+            self.page.writes = writes
+            later = self.page.batch
+            batch.added.update(later.added)
+            batch.removed.update(later.removed)
+            batch.replaced.update(later.replaced)
+            batch.reordered.update(later.reordered)
+            for widget, names in later.updated.items():
+                batch.updated.setdefault(widget, set()).update(names)
+            self.page.batch = batch
+
+    async def _heard(self, fields: BaseSession) -> set[str]:
+        """What others changed, as far as the watch tells."""
+        heard = False
+        while self._watch is not None and (change := await self._watch.next(0)) is not None:
+            if change.kind == "ended":
+                raise SessionGone("the app's record was ended")
+            heard = True
+        return await self._engine.refresh(fields) if heard else set()
+
+    def _tell(self, batch: Batch, ops: list[Operation]) -> None:
+        self._number += 1
+        text = encode(Changes(ops, g=self._number))
+        rooms = self._rooms
+        for room in list(rooms.open.values()) if rooms is not None else ():
+            if room.page.concerns(batch):
+                room.push_app(self._number, encode(Changes(room.page.of_app(batch), g=self._number)))
+            else:
+                room.push_app(self._number, text)
+
+    def _absorb(self, fields: BaseSession, names: set[str]) -> None:
+        kept = {name: fields.get(name) for name in names if name.startswith(FIELDS)}
+        if kept:
+            self.page.absorb(kept, KINDS)
+
+    def _fresh_view(self) -> BaseSession:
+        assert self._record is not None  # noqa: S101 - it was started
+        view = self._engine.resume(self._record)
+        for change in self._posted:
+            change(view)
+        return view
+
+
+class Shared:
+    """Values that all sessions share, in every process. What is set is there at once, and committed soon after;
+    `update` is exact under any concurrency. Any thread may use it, once the app has started."""
+
+    def __init__(self, everyone: Everyone) -> None:
+        self._everyone = everyone
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """A copy of the value under a name; the default if there is none, or the app has not started."""
+        with self._everyone.page.lock:
+            view = self._everyone.values
+            return default if view is None or name.startswith(FIELDS) else _copy(view, name, default)
+
+    def set(self, name: str, value: Any) -> None:
+        """Keep a value under a name."""
+        _check(name)
+        self._everyone.post(lambda fields: fields.set(name, value))
+
+    def update(self, name: str, function: Callable[[Any], Any]) -> None:
+        """Change a value by a function of it (None where there is none). It runs more than once, so it must depend on
+        nothing but its argument."""
+        _check(name)
+        self._everyone.post(lambda fields: fields.update(name, function))
+
+    def delete(self, name: str) -> None:
+        """Delete what is under a name; nothing happens if there is nothing."""
+        _check(name)
+        self._everyone.post(lambda fields: _delete(fields, name))
+
+    def __getitem__(self, name: str) -> Any:
+        value = self.get(name, self)
+        if value is self:
+            raise KeyError(name)
+        return value
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        self.set(name, value)
+
+    def __delitem__(self, name: str) -> None:
+        if name not in self:
+            raise KeyError(name)
+        self.delete(name)
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and self.get(name, self) is not self
+
+    def __iter__(self) -> Iterator[str]:
+        with self._everyone.page.lock:
+            view = self._everyone.values
+            return iter([] if view is None else [name for name in view if not name.startswith(FIELDS)])
+
+
+def _copy(view: BaseSession, name: str, default: Any) -> Any:
+    return deepcopy(view[name]) if name in view else default
+
+
+def _delete(fields: BaseSession, name: str) -> None:
+    fields.delete(name)
+
+
+def _check(name: str) -> None:
+    if name.startswith(FIELDS):
+        raise UnsupportedValue(name, f"names that begin with {FIELDS!r} are Sojourn's own")

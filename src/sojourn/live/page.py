@@ -1,0 +1,445 @@
+"""A page: what everybody sees (`AppPage`), and over it what is one session's own (`SessionPage`). No I/O.
+
+The app's page is what its program declares, and what was changed since, by whatever process. A session's page is that,
+with some properties of its own (what was typed, what is hidden), and its own widgets: at the end, or inside a widget of
+the app's.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import ChainMap, Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
+from functools import wraps
+from typing import Any, Protocol, TypeVar, cast
+
+from msgspec import Struct
+
+from ..errors import ConfigurationError
+from .kept import OVERRIDE, WIDGET, Patch, Step
+from .layer import Batch, Layer, operations
+from .protocol import Operation
+from .widget import Callback, EventName, Refused, Widget
+from .widgets import Form, Input
+
+__all__ = ["AppPage", "SessionPage", "Taken", "Turn", "showing"]
+
+
+class Turn(Protocol):
+    """The handling of one event of a session."""
+
+    page: SessionPage
+    open: bool
+
+
+M = TypeVar("M", bound=Callable[..., None])
+
+showing: ContextVar[Turn | None] = ContextVar("sojourn_live_turn", default=None)
+"""The turn of whose callback this is a part; None: of none."""
+
+
+def _page_here() -> SessionPage | None:
+    turn = showing.get()
+    return turn.page if turn is not None and turn.open else None
+
+
+def _in_a_turn(method: M) -> M:
+    """A change of a session's page: a part of the turn that goes on, or made in one of its own."""
+
+    @wraps(method)
+    def change(page: SessionPage, *args: Any) -> None:
+        if _page_here() is page:
+            method(page, *args)
+        else:
+            page.elsewhere(lambda: change(page, *args))
+
+    return cast(M, change)
+
+
+class Taken(Struct, frozen=True):
+    """What a visitor did."""
+
+    widget: Widget
+    assigned: dict[Widget, Any]
+    """The inputs that have another value now."""
+    value: Any
+    """What the callbacks are given."""
+
+
+class AppPage(Layer):
+    """What everybody sees. Any thread may change it; `changed` is called after each change."""
+
+    prefix = "g"
+
+    def __init__(self, refer: Callable[[Callback], Any], changed: Callable[[], None]) -> None:
+        super().__init__(refer)
+        self.lock = threading.RLock()
+        self._changed = changed
+        self.declaring = True
+        """Whether the program still declares it: nothing of that is kept, as each process declares it anew."""
+        self._counted: Counter[str] = Counter()
+        self._declared: dict[str, Widget] = {}
+        self._overridden: dict[str, dict[str, Any]] = {}
+
+    def declared(self) -> None:
+        """The program has declared what it has: what comes now is told and kept."""
+        if self.declaring:
+            self.declaring = False
+            self._declared = dict(self.widgets)
+            self.batch = Batch()
+            self.writes.clear()
+
+    def take_batch(self) -> Batch:
+        """What changed since this was last asked."""
+        batch, self.batch = self.batch, Batch()
+        return batch
+
+    # --- Home --------------------------------------------------------------------------------------------------------
+
+    def read(self, widget: Widget, name: str) -> Any:
+        page = _page_here()
+        if page is not None and page.below is self:
+            own = page.overrides.get(widget._key)
+            if own is not None and name in own:
+                return own[name]
+        return widget._props[name]
+
+    def assign(self, widget: Widget, name: str, value: Any) -> None:
+        page = _page_here()
+        if page is not None and page.below is self and widget.properties[name].own:
+            page.assign(widget, name, value)
+            return
+        with self.lock:
+            self._remember(widget, name)
+            super().assign(widget, name, value)
+        self._changed()
+
+    def update(self, widget: Widget, name: str, function: Callable[[Any], Any]) -> None:
+        page = _page_here()
+        if page is not None and page.below is self and widget.properties[name].own:
+            page.update(widget, name, function)
+            return
+        with self.lock:
+            self._remember(widget, name)
+            super().update(widget, name, function)
+        self._changed()
+
+    def add(self, widget: Widget, into: Widget | None, before: Widget | None) -> None:
+        with self.lock:
+            super().add(widget, into, before)
+        self._changed()
+
+    def remove(self, widget: Widget) -> None:
+        with self.lock:
+            super().remove(widget)
+            for one in widget.walk():
+                if one._key in self._declared:
+                    self.writes[OVERRIDE + one._key] = Patch((Step(("gone",), True),), creates=True)
+        self._changed()
+
+    def replace(self, widget: Widget, other: Widget) -> None:
+        with self.lock:
+            if any(one._key in self._declared for one in widget.walk()) and not self.declaring:
+                raise ConfigurationError(
+                    f"{widget!r} is declared by the program: change its properties, or hide it and add another"
+                )
+            super().replace(widget, other)
+        self._changed()
+
+    def order(self, parent: Widget | None, children: Sequence[Widget]) -> None:
+        with self.lock:
+            super().order(parent, children)
+        self._changed()
+
+    def listen(self, widget: Widget, event: EventName, callback: Callback) -> None:
+        with self.lock:
+            super().listen(widget, event, callback)
+            self._patch_on(widget)
+        self._changed()
+
+    def _some_key(self, widget: Widget) -> str:
+        """While the program declares it, the same in each process."""
+        if not self.declaring:
+            return super()._some_key(widget)
+        self._counted[widget.kind] += 1
+        return f"{widget.kind}-{self._counted[widget.kind]}"
+
+    def _patch(self, widget: Widget, step: Step) -> None:
+        if self.declaring:
+            return
+        if self._declared.get(widget._key) is not widget:
+            super()._patch(widget, step)
+            return
+        if step.path == ("on",):
+            return  # what is declared has its callbacks from the program, in each process
+        if step.function is not None:
+            as_declared = self._overridden[widget._key][step.path[-1]]
+            step = Step(step.path, step.value, step.function, as_declared)
+        name = OVERRIDE + widget._key
+        before = self.writes.get(name)
+        self.writes[name] = Patch((*(before.steps if isinstance(before, Patch) else ()), step), creates=True)
+
+    def _remember(self, widget: Widget, name: str) -> None:
+        """Note how a widget was declared, before that is changed."""
+        if not self.declaring and self._declared.get(widget._key) is widget:
+            self._overridden.setdefault(widget._key, {}).setdefault(name, widget._props[name])
+
+    def _absorb_override(self, key: str, kept: dict[str, Any]) -> None:
+        """What was changed about a declared widget, by whatever process."""
+        widget = self.widgets.get(key)
+        if widget is None or self._declared.get(key) is not widget:
+            return
+        if kept.get("gone"):
+            self._take_out(widget)
+            return
+        for name, value in kept.get("props", {}).items():
+            if name in widget.properties and widget._props[name] != value:
+                self._remember(widget, name)
+                widget._props[name] = value
+                self._updated(widget, name)
+        if "at" in kept and kept["at"] != widget._at:
+            widget._at = kept["at"]
+            self.siblings(widget._parent).sort(key=lambda one: (one._at, one._key))
+            self.batch.reordered[widget._parent] = None
+
+
+class SessionPage(Layer):
+    """What one session sees. One event at a time may change it."""
+
+    prefix = "s"
+
+    def __init__(self, below: AppPage, refer: Callable[[Callback], Any]) -> None:
+        super().__init__(refer)
+        self.below = below
+        self.overrides: dict[str, dict[str, Any]] = {}
+        """What is different for this session, of widgets of the app's, by their keys."""
+        self.guests: dict[str, list[Widget]] = {}
+        """The session's own widgets inside widgets of the app's."""
+        self._views: dict[str, Widget] = {}
+        self._changed_below: dict[Widget, set[str]] = {}
+        self.elsewhere: Callable[[Callable[[], None]], None] = _refuse
+        """How a change is made that is no part of a turn, by a thread of the application's own."""
+
+    def widget(self, key: str) -> Widget | None:
+        """The widget of a key: the session's own, or the app's as this session sees it."""
+        own = self.widgets.get(key)
+        if own is not None:
+            return own
+        widget = self.below.widgets.get(key)
+        return None if widget is None else self.view(widget)
+
+    def view(self, widget: Widget) -> Widget:
+        """A widget of the app's, as this session sees it: what is assigned to it is for this session only."""
+        key = widget._key
+        view = self._views.get(key)
+        if view is None or view._props.maps[1] is not widget._props:  # type: ignore[attr-defined]
+            view = self._views[key] = type(widget).restore(key, {})
+            view._props = ChainMap(self.overrides.setdefault(key, {}), widget._props)
+            view._home, view._parent = self, widget._parent
+            view._children, view._on = widget._children, widget._on
+        return view
+
+    def take(self, id_: str, event: EventName, value: Any) -> Taken:
+        """What a visitor did to a widget, and what it means; raises `Refused`, also where there is no such widget, or
+        it is not shown."""
+        widget = self._taken_by(id_)
+        if event not in widget.events:
+            raise Refused("not_allowed", f"a {widget.kind} knows no {event}")
+        form = self._form_of(widget)
+        if isinstance(widget, Form):
+            return self._take_form(widget, widget.take(event, value))
+        if form is not None and isinstance(widget, Input):
+            raise Refused("not_allowed", "what is in a form is sent with the form")
+        value = widget.take(event, value)
+        return Taken(widget, {widget: value} if event == "change" else {}, value)
+
+    def _take_form(self, form: Form, sent: dict[str, Any]) -> Taken:
+        """The values of a form, one by one: all of them, or none."""
+        assigned: dict[Widget, Any] = {}
+        for id_, value in sent.items():
+            widget = self._taken_by(id_)
+            inside = self._form_of(widget)
+            if not isinstance(widget, Input) or inside is None or inside._key != form._key:
+                raise Refused("unknown_widget", "there is no such input in the form")
+            if widget.disabled or widget.read_only:
+                continue  # the browser says what it shows; nothing is changed by it
+            assigned[widget] = widget.take("change", value)
+        return Taken(form, assigned, {widget._key: value for widget, value in assigned.items()})
+
+    def _taken_by(self, id_: str) -> Widget:
+        widget = self.find(id_)
+        if widget is None or not self.shown(widget):
+            raise Refused("unknown_widget", "there is no such widget")
+        return widget if widget._home is self else self.view(widget)
+
+    def _form_of(self, widget: Widget) -> Form | None:
+        parent = widget._parent
+        while parent is not None and not isinstance(parent, Form):
+            parent = parent._parent
+        return parent
+
+    def find(self, id_: str) -> Widget | None:
+        prefix, _, key = id_.partition(":")
+        return self.below.widgets.get(key) if prefix == "g" else super().find(id_)
+
+    # --- What it looks like ------------------------------------------------------------------------------------------
+
+    def children(self) -> list[dict[str, Any]]:
+        """The whole page, as it goes to the browser."""
+        return [self.render(widget) for widget in self.inside(None) if self._visible(widget)]
+
+    def id_of(self, widget: Widget) -> str:
+        return f"g:{widget._key}" if self._is_below(widget) else f"s:{widget._key}"
+
+    def inside(self, parent: Widget | None) -> Sequence[Widget]:
+        if parent is None:
+            return [*self.below.roots, *self.roots]
+        guests = self.guests.get(parent._key) if self._is_below(parent) else None
+        return [*parent._children, *guests] if guests else parent._children
+
+    def props(self, widget: Widget) -> dict[str, Any]:
+        if widget._home is not self and self.overrides.get(widget._key):
+            widget = self.view(widget)
+        return widget.shown_props()
+
+    def shown(self, widget: Widget) -> bool:
+        one: Widget | None = widget
+        while one is not None:
+            if one._home is None or not self._visible(one):
+                return False
+            one = one._parent
+            if one is not None and not one.holds:
+                return False  # another kind has come under the key of what held it
+        return True
+
+    def _visible(self, widget: Widget) -> bool:
+        if widget._home is self.below and self.overrides:
+            own = self.overrides.get(widget._key)
+            if own is not None and "visible" in own:
+                return bool(own["visible"])
+        return bool(widget._props["visible"])
+
+    def siblings(self, parent: Widget | None) -> list[Widget]:
+        if parent is not None and self._is_below(parent):
+            return self.guests.setdefault(parent._key, [])
+        return super().siblings(parent)
+
+    def _is_below(self, widget: Widget) -> bool:
+        return widget._home is not self or self._views.get(widget._key) is widget  # also one that is gone by now
+
+    def concerns(self, batch: Batch) -> bool:
+        """Whether this session may see what changed in the app's page in another way than others do. What it hides, or
+        has put among the app's widgets, matters for all around it, too."""
+        if any(self.guests.values()) or any("visible" in own for own in self.overrides.values()):
+            return True
+        return bool(self.overrides) and any(self.overrides.get(key) for key in batch.named())
+
+    def of_app(self, batch: Batch) -> list[Operation]:
+        """What changed in the app's page, as this session sees it."""
+        for widget in (one for top in (*batch.added, *batch.replaced.values()) for one in top.walk()):
+            for guest in self.guests.get(widget._key, ()) if widget.holds else ():
+                guest._parent = widget  # it may have been in one that is gone
+        return operations(batch, self.below, self)
+
+    def take_operations(self) -> list[Operation]:
+        """What changed in this page since this was last asked."""
+        ops: list[Operation] = []
+        if self._changed_below:
+            below = Batch()
+            below.updated, self._changed_below = self._changed_below, {}
+            ops = operations(below, self.below, self)
+        if self.batch:
+            batch, self.batch = self.batch, Batch()
+            ops += operations(batch, self, self)
+        return ops
+
+    # --- Home: a change is part of a turn, or made in one of its own ----------------------------------------------
+
+    def read(self, widget: Widget, name: str) -> Any:
+        return widget._props[name]
+
+    @_in_a_turn
+    def add(self, widget: Widget, into: Widget | None, before: Widget | None) -> None:
+        if into is not None and self._views.get(into._key) is into:
+            into = self.below.widgets[into._key]
+        super().add(widget, into, before)
+
+    @_in_a_turn
+    def remove(self, widget: Widget) -> None:
+        """Take one of its own away; one of the app's is hidden from this session."""
+        if self._is_below(widget):
+            self.assign(widget, "visible", False)
+        else:
+            super().remove(widget)
+
+    @_in_a_turn
+    def replace(self, widget: Widget, other: Widget) -> None:
+        if self._is_below(widget):
+            raise ConfigurationError(f"{widget!r} is the app's: hide it for this session, and add another")
+        super().replace(widget, other)
+
+    @_in_a_turn
+    def order(self, parent: Widget | None, children: Sequence[Widget]) -> None:
+        super().order(parent, children)
+
+    @_in_a_turn
+    def assign(self, widget: Widget, name: str, value: Any) -> None:
+        if self._is_below(widget):
+            self._override(widget._key, name, value, Step(("props", name), value))
+        else:
+            super().assign(widget, name, value)
+
+    @_in_a_turn
+    def update(self, widget: Widget, name: str, function: Callable[[Any], Any]) -> None:
+        if self._is_below(widget):
+            key = widget._key
+            declared = self.below.widgets[key]._props[name]
+            value = self._checked(widget, name, function(self.overrides.get(key, {}).get(name, declared)))
+            self._override(key, name, value, Step(("props", name), None, function, declared))
+        else:
+            super().update(widget, name, function)
+
+    @_in_a_turn
+    def listen(self, widget: Widget, event: EventName, callback: Callback) -> None:
+        if self._is_below(widget):
+            raise ConfigurationError(f"{widget!r} is the app's: its callbacks are given where it is declared")
+        super().listen(widget, event, callback)
+        self._patch_on(widget)
+
+    def _override(self, key: str, name: str, value: Any, step: Step) -> None:
+        self.overrides.setdefault(key, {})[name] = value
+        widget = self.below.widgets[key]
+        self._changed_below.setdefault(widget, set()).update(("value", name) if name in widget.fits else (name,))
+        field = OVERRIDE + key
+        before = self.writes.get(field)
+        self.writes[field] = Patch((*(before.steps if isinstance(before, Patch) else ()), step), creates=True)
+
+    def _absorb_override(self, key: str, kept: Mapping[str, Any]) -> None:
+        widget = self.below.widgets.get(key)
+        props = dict(kept.get("props", {}))
+        mine = self.overrides.setdefault(key, {})
+        for name in mine.keys() | props.keys():
+            if mine.get(name, _MISSING) != props.get(name, _MISSING) and widget is not None:
+                self._changed_below.setdefault(widget, set()).add(name)
+        mine.clear()
+        mine.update(props)
+
+    def become(self, kept: Mapping[str, dict[str, Any]], kinds: Mapping[str, type[Widget]]) -> None:
+        """Be as it is kept, and forget what was changed: nothing of that is to be told or kept."""
+        self.writes.clear()
+        gone = dict.fromkeys(
+            name
+            for name in (*(WIDGET + key for key in self.widgets), *(OVERRIDE + key for key in self.overrides))
+            if name not in kept
+        )
+        self.absorb({**gone, **kept}, kinds)
+        self.batch = Batch()
+        self._changed_below = {}
+
+
+_MISSING = object()
+
+
+def _refuse(change: Callable[[], None]) -> None:
+    raise ConfigurationError("this page is nobody's yet")
