@@ -41,7 +41,7 @@ EXTRAS = {
     "werkzeug": ("adapters.flask", "adapters.quart"),
     "starlette": ("live", "demo"),
     "uvicorn": ("live", "demo"),
-    "markdown_it": "live",
+    "markdown_it": ("live", "demo"),
     "litestar": "adapters.litestar",
     "rich": "cli",
     "hiredis": "stores.valkey",

@@ -26,16 +26,16 @@ _MOST: Final = 32  # tickets that a session has at a time: the oldest goes
 Tickets = dict[str, float]
 
 
-def ticket(session: BaseSession) -> str:
-    """A ticket for this session, good once it is committed (a response commits before it leaves), for 30 seconds, and
-    for one socket. Where the session is stored nowhere yet, it is from now on. Whoever signs in makes the tickets of
+def ticket(session: BaseSession, life: float = TICKET_LIFE) -> str:
+    """A ticket for this session, good once it is committed (a response commits before it leaves), for ``life`` seconds,
+    and for one socket. Where the session is stored nowhere yet, it is from now on. Whoever signs in makes the tickets of
     before worthless."""
     secret = ids.mint_secret()
     name, now = _name(secret), session.loaded_at
 
     def with_one_more(kept: Tickets | None) -> Tickets:
         good = {one: until for one, until in (kept or {}).items() if until > now}
-        oldest_first = sorted({**good, name: now + TICKET_LIFE}.items(), key=lambda one: one[1])
+        oldest_first = sorted({**good, name: now + life}.items(), key=lambda one: one[1])
         return dict(oldest_first[-_MOST:])
 
     session.update(TICKETS, with_one_more)

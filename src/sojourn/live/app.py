@@ -10,7 +10,7 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, overload
 
 from ..asgi_family import credentials_of
 from ..config import CookieConfig, SessionConfig, Transport, seconds
@@ -27,7 +27,7 @@ from .everyone import Everyone, Shared
 from .rooms import Limits, Rooms
 from .runner import Runner
 from .serving import router
-from .session import Session, in_loop
+from .session import Done, Session, in_loop
 from .widget import Widget
 from .widgets import Adding
 
@@ -186,12 +186,15 @@ class App(Adding):
         """`end_session` for many."""
         return self._do(self._end(list(session_ids)))
 
-    async def in_session(self, session_id: str, function: Callable[[Session], T]) -> T:
+    @overload
+    async def in_session(self, session_id: str, function: Callable[[Session], Awaitable[T]]) -> T: ...
+    @overload
+    async def in_session(self, session_id: str, function: Callable[[Session], T]) -> T: ...
+    async def in_session(self, session_id: str, function: Callable[[Session], Any]) -> Any:
         """Run ``function(session)`` in a turn of a session, named by its id or its handle, as a callback would be run:
         what it changes is committed and shown when it is done. Returns what it returned. Raises `SessionNotFound`, and
         what the function raises: then nothing is committed."""
-        result: T = await (await self.started()).run(session_id, function)
-        return result
+        return await (await self.started()).run(session_id, function)
 
     @contextmanager
     def session(self, session_id: str) -> Iterator[Session]:
@@ -223,7 +226,7 @@ class App(Adding):
             work.close()
             raise
         asyncio.run_coroutine_threadsafe(work, rooms.loop).result()
-        return _done()
+        return Done()
 
     def _running(self) -> Rooms:
         if self._rooms is None:
@@ -308,6 +311,8 @@ class App(Adding):
     async def serve(self, connection: Connection, ticket: str) -> None:
         """Serve one socket, and tell the application that it came and went."""
         room = connection.room
+        if not await connection.begin():
+            return
         for function in self._arrivals:
             room.tell(function)
         await connection.run(ticket)
@@ -355,7 +360,3 @@ def _caller() -> str:
     while frame is not None and frame.f_globals.get("__name__") == __name__:
         frame = frame.f_back
     return "__main__" if frame is None else str(frame.f_globals.get("__name__", "__main__"))
-
-
-async def _done() -> None:
-    """What is done already."""

@@ -69,14 +69,20 @@ class Connection:
 
     # --- In ----------------------------------------------------------------------------------------------------------
 
-    async def run(self, ticket: str = "") -> None:
-        """Serve the socket, whose handshake was accepted, until it is closed."""
+    async def begin(self) -> bool:
+        """Hear the first frame of the socket, whose handshake was accepted. Returns whether it is to be served."""
         if not await self._hello():
-            return
+            return False
+        self.room.connections.add(self)
+        return True
+
+    async def run(self, ticket: str = "") -> None:
+        """Serve the socket, which has begun, until it is closed."""
+        room = self.room
         if ticket:
             self.say(TicketFrame(ticket))
-        room = self.room
-        room.connections.add(self)
+        if room.ended:  # while the socket was opened
+            self.finish(None if room.ended == "renewed" else Ended(room.ended))
         self._writer = self._loop.create_task(self._write())
         reader = self._loop.create_task(self._read())
         try:

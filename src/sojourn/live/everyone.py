@@ -236,7 +236,7 @@ class Everyone:
         rooms = self._rooms
         for room in list(rooms.open.values()) if rooms is not None else ():
             if room.page.concerns(batch):
-                room.push_app(self._number, encode(Changes(room.page.of_app(batch), g=self._number)))
+                room.push_app(self._number, encode(Changes(room.settled_page().of_app(batch), g=self._number)))
             else:
                 room.push_app(self._number, text)
 

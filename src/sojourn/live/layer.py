@@ -8,13 +8,13 @@ came, went, changed and moved, and `operations` puts that into an order in which
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from ..errors import ConfigurationError
 from .kept import OVERRIDE, WIDGET, Drop, Patch, Put, Step, Write
 from .protocol import Add, Operation, Order, Remove, Replace, Update
-from .widget import Callback, EventName, Widget, check_free, check_place
+from .widget import NESTED, Callback, EventName, Widget, check_free, check_place, copied
 
 __all__ = ["Batch", "Layer", "View", "operations"]
 
@@ -74,47 +74,37 @@ class View(Protocol):
 
 def operations(batch: Batch, layer: Layer, view: View) -> list[Operation]:
     """What to tell who sees a page in this way."""
-    if batch.is_plain:  # as nearly always
-        return _updates(batch, layer, view)
-    ops: list[Operation] = []
-    gone = [id_ for id_ in batch.removed if id_ not in batch.replaced]
-    new = {**batch.added, **dict.fromkeys(batch.replaced.values())}
-    updates: dict[str, dict[str, Any]] = {}
-    come: list[Widget] = [widget for widget in batch.added if view.shown(widget) and not _within(widget, new)]
+    gone = list(batch.removed)  # a browser that has one of them not at all shrugs
+    come = [widget for widget in batch.added if view.shown(widget)]
     for widget, names in batch.updated.items():
-        if widget._home is not layer or widget in new or _within(widget, new):
-            continue
-        if "visible" in names:
+        if "visible" in names and widget._home is layer and widget not in batch.added:
             if view.shown(widget):
                 come.append(widget)
             else:
                 gone.append(view.id_of(widget))
-        elif view.shown(widget) and (patch := _patch(view.props(widget), names)):
-            updates[view.id_of(widget)] = patch
+    instead: dict[str, Widget] = {}
     for id_, widget in batch.replaced.items():
-        if view.shown(widget):
-            ops.append(Replace(id_, view.render(widget)))
-        else:
+        if view is layer and view.shown(widget):
+            instead[id_] = widget
+        else:  # a session may not have seen what was there
             gone.append(id_)
-    if gone:
-        ops.append(Remove(gone))
-    for widget in _in_their_order(come, view):
+            come += [widget] if view.shown(widget) else []
+    whole = dict.fromkeys((*come, *instead.values()))
+    ops: list[Operation] = [Remove(gone)] if gone else []
+    ops += [Replace(id_, view.render(widget)) for id_, widget in instead.items() if not _within(widget, whole)]
+    for widget in _in_their_order([widget for widget in whole if widget in come and not _within(widget, whole)], view):
         parent = widget._parent
         ops.append(Add("" if parent is None else view.id_of(parent), _before(widget, view), view.render(widget)))
-    ops += [_order(parent, view) for parent in batch.reordered if parent is None or _stays(parent, new, view)]
+    ops += [_order(parent, view) for parent in batch.reordered if parent is None or _stays(parent, whole, view)]
+    updates: dict[str, dict[str, Any]] = {}
+    for widget, names in batch.updated.items():
+        if "visible" in names or widget._home is not layer or not _stays(widget, whole, view):
+            continue
+        if patch := _patch(view.props(widget), names):
+            updates[view.id_of(widget)] = patch
     if updates:
         ops.append(Update(updates))
     return ops
-
-
-def _updates(batch: Batch, layer: Layer, view: View) -> list[Operation]:
-    """Of a batch in which nothing came, went or moved."""
-    patches = {
-        view.id_of(widget): patch
-        for widget, names in batch.updated.items()
-        if widget._home is layer and view.shown(widget) and (patch := _patch(view.props(widget), names))
-    }
-    return [Update(patches)] if patches else []
 
 
 def _order(parent: Widget | None, view: View) -> Order:
@@ -212,6 +202,9 @@ class Layer:
     def read(self, widget: Widget, name: str) -> Any:
         raise NotImplementedError
 
+    def within(self, widget: Widget) -> Sequence[Widget]:
+        return widget._children
+
     def add(self, widget: Widget, into: Widget | None, before: Widget | None) -> None:
         check_free(widget)
         self._place(widget, into, before)
@@ -220,6 +213,8 @@ class Layer:
 
     def _place(self, widget: Widget, parent: Widget | None, before: Widget | None) -> None:
         check_place(widget, parent)
+        if before is not None and before not in self.siblings(parent):
+            raise ConfigurationError(f"{before!r} is not there: nothing can be added before it")
         siblings = self.siblings(parent)
         at = len(siblings) if before is None else siblings.index(before)
         self._name_all(widget)
@@ -240,8 +235,8 @@ class Layer:
             child._parent, child._at = widget, at + 1.0
             self._settle(child)
 
-    def _name_all(self, widget: Widget) -> None:
-        """Give each a key, or refuse one that is taken."""
+    def _name_all(self, widget: Widget, leaving: Collection[str] = ()) -> None:
+        """Give each a key, or refuse one that is taken, and not by those that leave."""
         named: set[str] = set()
         for one in widget.walk():
             key = one._key
@@ -250,7 +245,7 @@ class Layer:
                 while key in self.widgets or key in named:
                     key = self._some_key(one)
                 one._key = key
-            elif key in self.widgets or key in named:
+            elif (key in self.widgets and key not in leaving) or key in named:
                 raise ConfigurationError(f"there is a widget with the key {key!r} already: each needs its own")
             elif len(key) > _LONGEST_KEY:
                 raise ConfigurationError(f"a key has at most {_LONGEST_KEY} characters, this one {len(key)}")
@@ -279,28 +274,35 @@ class Layer:
             one._home = None
             self.batch.added.pop(one, None)
             self.batch.updated.pop(one, None)
+        for id_ in [id_ for id_, one in self.batch.replaced.items() if one._home is None]:
+            del self.batch.replaced[id_]
+            self.batch.removed[id_] = None
         widget._parent = None
 
     def replace(self, widget: Widget, other: Widget) -> None:
         check_free(other)
         id_, shown, parent, at = self.id_of(widget), self.shown(widget), widget._parent, widget._at
+        check_place(other, parent)
+        keys = [one._key for one in widget.walk()]
+        self._name_all(other, keys)
         siblings = self.siblings(parent)
         index = siblings.index(widget)
-        new = widget in self.batch.added
-        keys = [one._key for one in widget.walk()]
+        batch = self.batch
+        new = widget in batch.added
+        flipped = "visible" in batch.updated.get(widget, ())
+        first = next((first for first, one in batch.replaced.items() if one is widget), None)
         self._unsettle(widget)
-        try:
-            self._name_all(other)
-        except ConfigurationError:
-            self._settle(widget)
-            widget._parent = parent
-            raise
         siblings[index], other._parent, other._at = other, parent, at
         self._settle(other)
-        if new or not shown:
-            self.batch.added[other] = None
+        if first is not None:  # the browser has what was there before
+            del batch.removed[first]
+            batch.replaced[first] = other
+        elif new or flipped or not shown:
+            batch.added[other] = None
+            if flipped:
+                batch.removed[id_] = None
         else:
-            self.batch.replaced[id_] = other
+            batch.replaced[id_] = other
         self.writes.update((WIDGET + key, Drop()) for key in keys)
         self.writes.update((WIDGET + one._key, self._put(one)) for one in other.walk())
 
@@ -322,7 +324,8 @@ class Layer:
 
     def update(self, widget: Widget, name: str, function: Callable[[Any], Any]) -> None:
         before = widget._props[name]
-        widget._props[name] = self._checked(widget, name, function(before))
+        changed = function(copied(before) if type(before) in NESTED else before)  # which it may change, and then fail
+        widget._props[name] = self._checked(widget, name, changed)
         self._updated(widget, name)
         self._patch(widget, Step(("props", name), None, function, widget.properties[name].default))
 

@@ -1,7 +1,7 @@
 """What a room has told: a bounded log that all sockets of a session read from, each at its own pace. No I/O.
 
-It has two streams, each numbered without a gap: "s" of what is the session's own, "g" of what all see. Who has come up
-a number in each has read the log up to one place.
+It has two streams, each numbered without a gap: "s" of what is the session's own, "g" of what all see. Who has come
+up to a number in each has read the log up to one place.
 """
 
 from __future__ import annotations

@@ -359,6 +359,10 @@ class SessionPage(Layer):
     def read(self, widget: Widget, name: str) -> Any:
         return widget._props[name]
 
+    def within(self, widget: Widget) -> Sequence[Widget]:
+        """What is in a widget: of the app's as this session sees them, or changes there would be everybody's."""
+        return [child if child._home is self else self.view(child) for child in self.inside(widget)]
+
     @_in_a_turn
     def add(self, widget: Widget, into: Widget | None, before: Widget | None) -> None:
         if into is not None and self._views.get(into._key) is into:

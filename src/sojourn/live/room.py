@@ -20,16 +20,16 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from msgspec import UNSET
 
-from ..errors import SessionGone, SojournError, StoreError
+from ..errors import ConflictError, OutcomeUnknown, SessionGone, StoreError
 from ..record import Change, Record
 from ..session import BaseSession
 from ..watching import Watch
 from .callbacks import arguments
 from .kept import OVERRIDE, TAB, WIDGET, write_fields
 from .log import Log
-from .page import Taken, showing
+from .page import SessionPage, Taken, showing
 from .protocol import VERSION, Ack, Changes, Ended, ErrorCode, ErrorFrame, Event, PageFrame, Renew, encode
-from .session import Session, in_loop
+from .session import Done, Session, in_loop
 from .widget import Refused, Widget
 from .widgets import KINDS, Form
 
@@ -155,7 +155,14 @@ class Room:
             for one in tabs if len(tabs) >= _TABS else ():
                 if now - fields[one][1] > _TAB_LIFE:
                     del fields[one]
-        fields[name] = [by[1], now]
+        number = by[1]
+
+        def claim(kept: list[Any] | None) -> list[Any]:  # on what is stored, at the commit: another process may have it
+            if kept is not None and kept[0] >= number:
+                raise _AlreadyDone
+            return [number, now]
+
+        fields.update(name, claim)
 
     def _show(self, by: By | None) -> None:
         """Tell all tabs what changed."""
@@ -180,7 +187,7 @@ class Room:
         if in_loop():
             return self._commit_within(session)
         asyncio.run_coroutine_threadsafe(self._commit_within(session), self._rooms.loop).result()
-        return _nothing()
+        return Done()
 
     async def _commit_within(self, session: Session) -> None:
         await self._commit(session, goes_on=True)
@@ -211,6 +218,8 @@ class Room:
         try:
             if self.ended:
                 return
+            if event.n > self._done.get(connection.tab, 0) + 1:
+                await self._refresh()  # the tab may come from another process
             done = self._done.get(connection.tab, 0)
             if event.n <= done:
                 connection.say(Ack(event.n))  # it was done, and the answer did not arrive
@@ -231,14 +240,18 @@ class Room:
             return
         try:
             await self._turn(lambda session: self._react(session, taken, event), by)
-        except (SojournError, asyncio.CancelledError) as error:
-            if self.ended or isinstance(error, asyncio.CancelledError):
-                return
-            await self._failed(connection, event, error)
+        except _AlreadyDone:
+            await self._refresh()
+            connection.say(Ack(event.n))
+        except (StoreError, ConflictError) as error:
+            await self._not_kept(connection, event, error)
+        except SessionGone:
+            if not self.ended:
+                raise
         except Exception as error:  # the application's own: told, logged, and nobody else is hurt
             log.exception("a callback of %r failed", taken.widget)
-            await self._failed(connection, event, error)
-            if event.event != "click":
+            self._failed(connection, event, error)
+            if taken.assigned:
                 await self._keep_value(connection, event)
 
     async def _react(self, session: Session, taken: Taken, event: Event) -> None:
@@ -260,21 +273,34 @@ class Room:
         except Exception as error:  # the failure itself was told; of this one it is enough to log it
             log.warning("what was typed into %s could not be kept: %s", event.id, error)
 
-    async def _failed(self, connection: Connection, event: Event, error: BaseException) -> None:
-        store = isinstance(error, StoreError)
-        if store:
-            log.warning("an event of session %s could not be handled: %s", self.record.handle, error)
+    async def _not_kept(self, connection: Connection, event: Event, error: StoreError | ConflictError) -> None:
+        """The store did not take what an event did, or did not say so: the page shows what is stored."""
+        log.warning("an event of session %s was not kept: %s", self.record.handle, error)
+        await self._refresh()
+        if event.n <= self._done.get(connection.tab, 0):
+            connection.say(Ack(event.n))  # it was, after all
+        elif isinstance(error, OutcomeUnknown):
+            self._failed(connection, event, error, "unavailable", "The server cannot tell whether this was kept.")
+        else:
+            self._failed(connection, event, error, "unavailable", "The server could not keep this. Please try again.")
+        connection.show_all()
+
+    def _failed(
+        self,
+        connection: Connection,
+        event: Event,
+        error: Exception,
+        code: ErrorCode = "failed",
+        message: str = "Something went wrong.",
+    ) -> None:
+        """An event is answered by an error, and the tab shows what is kept."""
         self._done[connection.tab] = event.n
-        message = "The server could not keep this. Please try again." if store else "Something went wrong."
-        detail = "".join(traceback.format_exception(error)) if self._rooms.debug else ""
-        self._refuse(connection, event, "unavailable" if store else "failed", message, detail)
-        if store:
-            await self._refresh()
+        self._refuse(connection, event, code, message, "".join(traceback.format_exception(error)))
         connection.show_all()
 
     def _refuse(self, connection: Connection, event: Event, code: ErrorCode, message: str, detail: str = "") -> None:
-        frame = ErrorFrame(code, message, n=event.n, detail=detail) if detail else ErrorFrame(code, message, n=event.n)
-        connection.say(frame)
+        shown = detail if detail and self._rooms.debug else UNSET
+        connection.say(ErrorFrame(code, message, n=event.n, detail=shown))
 
     # --- What happens elsewhere --------------------------------------------------------------------------------------
 
@@ -360,15 +386,28 @@ class Room:
         kept = {name: fields.get(name) for name in names if name.startswith((WIDGET, OVERRIDE))}
         if kept:
             self.page.absorb(kept, KINDS)
+        self._learn_done(fields, (name for name in names if name.startswith(TAB)))
 
     def _load_page(self) -> None:
         """Make the page as the record has it."""
         self.page.become(self._kept_page(), KINDS)
         fields = self._rooms.engine.resume(self.record)
-        for name in self.record.fields:
-            if name.startswith(TAB):
-                tab = name.removeprefix(TAB)
-                self._done[tab] = max(self._done.get(tab, 0), fields[name][0])
+        self._learn_done(fields, (name for name in self.record.fields if name.startswith(TAB)))
+
+    def _learn_done(self, fields: BaseSession, names: Iterable[str]) -> None:
+        """Take over what the last events of tabs were, as it is kept."""
+        for name in names:
+            tab, kept = name.removeprefix(TAB), fields.get(name)
+            if kept is not None:
+                self._done[tab] = max(self._done.get(tab, 0), kept[0])
+
+    def settled_page(self) -> SessionPage:
+        """The page as it is kept: while a turn goes on, which may take long, one that is made for it."""
+        if self.at_rest():
+            return self.page
+        page = self._rooms.new_page()
+        page.become(self._kept_page(), KINDS)
+        return page
 
     def _kept_page(self) -> dict[str, Any]:
         """What the record has of the page."""
@@ -392,16 +431,13 @@ class Room:
 
     def page_frame(self, tab: str = "") -> PageFrame:
         """The whole page, as it is kept."""
-        everyone, page = self._rooms.everyone, self.page
-        if not self.at_rest():
-            page = self._rooms.new_page()
-            page.become(self._kept_page(), KINDS)
+        everyone = self._rooms.everyone
         return PageFrame(
             VERSION,
             everyone.title,
             self.log.own,
             self.log.app,
-            page.children(),
+            self.settled_page().children(),
             self._done.get(tab, 0),
         )
 
@@ -410,8 +446,7 @@ class Room:
         return self._working is None
 
     def framed(self, tab: str = "") -> tuple[str, int]:
-        """The page as a message, and from where on the log goes on after it. While a turn goes on, which may take long,
-        it is the page as it was before."""
+        """The page as a message, and from where on the log goes on after it."""
         frame = self.page_frame(tab)
         return encode(frame), self.log.end
 
@@ -454,9 +489,9 @@ def _empty(widgets: Iterable[Widget]) -> None:
             widget.value = widget.empty()  # type: ignore[attr-defined]
 
 
+class _AlreadyDone(Exception):
+    """The event was done, by another process."""
+
+
 def _too_late(change: Callable[[], None]) -> None:
     raise SessionGone("the session has ended")
-
-
-async def _nothing() -> None:
-    """What is done already."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from inspect import isawaitable
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from msgspec import Struct
 
@@ -35,10 +36,6 @@ _TICK: Final = 1.0  # seconds
 
 class _Left(Exception):
     """A block was left by an exception: nothing of it is committed."""
-
-
-async def _ticket(session: Session) -> str:
-    return session.ticket()
 
 
 class Limits(Struct, frozen=True, kw_only=True):
@@ -140,8 +137,12 @@ class Rooms:
         return SessionPage(self.everyone.page, self._app.callbacks.refer)
 
     async def ticket_for(self, room: Room) -> str:
-        """A ticket for the next socket of a session."""
-        return str(await room.run(_ticket))
+        """A ticket for the next socket of a session, whenever that comes."""
+
+        async def give(session: Session) -> str:
+            return session.ticket(room.record.idle_timeout)
+
+        return str(await room.run(give))
 
     def forget(self, room: Room) -> None:
         """A room is left for good."""
@@ -179,15 +180,16 @@ class Rooms:
             self.forget(room)
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=5.0)
-        self.runner.close()
+        await asyncio.to_thread(self.runner.close)  # which waits for callbacks that are under way
 
     # --- Callbacks ---------------------------------------------------------------------------------------------------
 
-    def call(self, function: Callable[..., Any], *args: Any) -> Awaitable[Any]:
+    async def call(self, function: Callable[..., Any], *args: Any) -> Any:
         """Call a function of the application's: in the loop if it is a coroutine function, else in a thread."""
         if is_async(function):
-            return cast(Awaitable[Any], function(*args))
-        return self.runner.submit(self.loop, function, *args)
+            return await function(*args)
+        result = await self.runner.submit(self.loop, function, *args)
+        return await result if isawaitable(result) else result
 
     def callbacks_of(self, session: Session, widget: Widget, event: EventName) -> list[Any]:
         """The functions to call for an event of a widget. Raises `CallbackLost`."""

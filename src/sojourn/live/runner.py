@@ -203,9 +203,8 @@ class Runner:
 
     def forked(self) -> None:
         """In the child of a fork: the threads are not here, and the jobs are the parent's."""
-        self._jobs.clear()  # if it is one of the threads that has forked, it finds nothing more to do
         for worker in self._workers:
-            worker.retired = True
+            worker.retired = True  # if it is one of the threads that has forked, it takes no job after this one
         self._begin_anew()
 
     def _outbox(self, loop: asyncio.AbstractEventLoop) -> _Outbox:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import html
 import logging
+import traceback
 from functools import cache, partial
 from importlib.resources import files
 from typing import TYPE_CHECKING, Final
@@ -39,7 +40,7 @@ __all__ = ["router"]
 
 log = logging.getLogger("sojourn")
 
-_STATIC: Final = {"live.js": "text/javascript", "live.css": "text/css"}
+_STATIC: Final = {"live.js": "text/javascript", "chart.js": "text/javascript", "live.css": "text/css"}
 _POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: https: http:; "
     "connect-src 'self' ws: wss:; base-uri 'none'; form-action 'self'; frame-ancestors {ancestors}; "
@@ -73,7 +74,7 @@ def router(app: App) -> Router:
     """The routes of an app."""
     return Router(
         [
-            Route("/", _Page(app)),
+            Route("/", _Page(app), methods=["GET"]),
             Route("/health", _Health(app)),
             Route("/_live/renew", _Renew(app), methods=["POST"]),
             Route("/_live/{name}", _static, methods=["GET"]),
@@ -90,14 +91,20 @@ class _Page:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["method"] not in ("GET", "HEAD"):
-            await PlainTextResponse("Method Not Allowed\n", 405, {"Allow": "GET, HEAD"})(scope, receive, send)
+        if scope["method"] == "HEAD":  # somebody asks whether we are there, which makes no session
+            await Response(media_type="text/html")(scope, receive, send)
             return
         try:
-            await (await self._response(scope))(scope, receive, send)
+            response = await self._response(scope)
         except ANSWERED as error:
             log.warning("a page could not be shown: %s", error)
             await respond(send, answer_for(error))
+            return
+        except Exception:  # a function of the application's that begins sessions: there is none, then
+            log.exception("a page could not be shown")
+            why = traceback.format_exc() if self._app.debug else "Something went wrong. Please try again.\n"
+            response = PlainTextResponse(why, 500, {"Cache-Control": "no-store"})
+        await response(scope, receive, send)
 
     async def _response(self, scope: Scope) -> Response:
         app = self._app

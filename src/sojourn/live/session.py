@@ -7,13 +7,13 @@ other; what a turn changed is committed in one step when it ends, and only then 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import SessionClosed, UnsupportedValue
 from ..ids import Handle
 from ..session import TICKETS, BaseSession
-from ..tickets import ticket
+from ..tickets import TICKET_LIFE, ticket
 from .kept import FIELDS
 from .page import SessionPage
 from .widget import Widget
@@ -22,7 +22,7 @@ from .widgets import Adding
 if TYPE_CHECKING:
     from .room import Room
 
-__all__ = ["Session"]
+__all__ = ["Done", "Session", "in_loop"]
 
 W = TypeVar("W", bound=Widget)
 
@@ -182,10 +182,10 @@ class Session(Adding):
         """Show a widget again that was hidden. KeyError if there is none."""
         self.widget(key).visible = True
 
-    def ticket(self) -> str:
-        """What lets one socket of this session in, within 30 seconds of the end of the callback: for a page that is
-        embedded where cookies cannot be sent. It is not the session's id."""
-        return ticket(self._fields)
+    def ticket(self, life: float = TICKET_LIFE) -> str:
+        """What lets one socket of this session in, within ``life`` seconds of the end of the callback: for a page that
+        is embedded where cookies cannot be sent. It is not the session's id."""
+        return ticket(self._fields, life)
 
     # --- When ----------------------------------------------------------------------------------------------------
 
@@ -229,3 +229,10 @@ def in_loop() -> bool:
     except RuntimeError:
         return False
     return True
+
+
+class Done:
+    """What is done already. It can be awaited, and need not be."""
+
+    def __await__(self) -> Generator[None, None, None]:
+        yield from ()

@@ -22,8 +22,9 @@ from typing import Any, ClassVar, Final, Literal, Protocol, Self, TypeAlias, Typ
 import msgspec
 
 from ..errors import ConfigurationError, UnsupportedValue
+from .callbacks import arguments
 
-__all__ = ["Callback", "EventName", "Home", "Property", "Refused", "Widget", "prop"]
+__all__ = ["NESTED", "Callback", "EventName", "Home", "Property", "Refused", "Widget", "prop"]
 
 W = TypeVar("W", bound="Widget")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -34,7 +35,7 @@ Callback: TypeAlias = Callable[..., Any]
 log = logging.getLogger("sojourn")
 
 _NONE: Final[Any] = object()  # no default
-_NESTED: Final = frozenset({dict, list})
+NESTED: Final = frozenset({dict, list})
 
 
 class Refused(ValueError):
@@ -47,6 +48,9 @@ class Refused(ValueError):
 
 class Home(Protocol):
     """Where a widget is shown."""
+
+    def within(self, widget: Widget) -> Sequence[Widget]:
+        """The widgets that are in one, as whoever has that one may change them."""
 
     def read(self, widget: Widget, name: str) -> Any:
         """A property that each session has for itself, as it is for whoever asks."""
@@ -96,7 +100,7 @@ class Property:
             return self
         if not self.own:
             value = widget._props[self.name]
-            return copied(value) if type(value) in _NESTED else value
+            return copied(value) if type(value) in NESTED else value
         home = widget._home
         return widget.fit(self.name, widget._props[self.name] if home is None else home.read(widget, self.name))
 
@@ -132,7 +136,7 @@ class Property:
             raise UnsupportedValue(f"{type(widget).__name__}.{self.name}", error.problem) from None
         except (TypeError, ValueError) as error:  # what checks raise; msgspec's ValidationError is a ValueError
             raise UnsupportedValue(f"{type(widget).__name__}.{self.name}", str(error)) from None
-        return copied(value) if value is given and type(value) in _NESTED else value
+        return copied(value) if value is given and type(value) in NESTED else value
 
 
 class _Key(Property):
@@ -309,6 +313,7 @@ class Widget(_Declared):
             self._home.replace(self, other)
         elif self._parent is not None:
             check_free(other)
+            check_place(other, self._parent)
             at = self._parent._children.index(self)
             self._parent._children[at] = other
             other._parent, self._parent = self._parent, None
@@ -319,12 +324,13 @@ class Widget(_Declared):
     @property
     def children(self) -> tuple[Widget, ...]:
         """The widgets in it."""
-        return tuple(self._children)
+        return tuple(self._children if self._home is None else self._home.within(self))
 
     def listen(self, event: EventName, callback: F) -> F:
         """Have a function called for an event: what `on_click` and its like do."""
         if event not in self.events:
             raise ConfigurationError(f"a {self.kind} knows no {event!r}")
+        arguments(callback, 1 if event == "click" else 2)  # refused here, where the traceback shows who gave it
         if self._home is not None:
             self._home.listen(self, event, callback)
         else:

@@ -224,7 +224,7 @@ class Columns(_Holder):
 
     def __len__(self) -> int:
         """How many columns there are."""
-        return len(self._children)
+        return len(self.children)
 
 
 class Tab(_Holder, Adding):
@@ -266,7 +266,7 @@ class Tabs(_Holder):
 
     def __len__(self) -> int:
         """How many tabs there are."""
-        return len(self._children)
+        return len(self.children)
 
 
 class Form(_Holder, Adding):
@@ -290,7 +290,10 @@ class Form(_Holder, Adding):
 
     def inputs(self) -> Iterator[Input]:
         """All inputs in it, however deep, also those that are not visible."""
-        return (widget for widget in self.walk() if isinstance(widget, Input))
+        inside: list[Widget] = list(self.children)
+        for widget in inside:  # which grows
+            inside += widget.children
+        return (widget for widget in inside if isinstance(widget, Input))
 
     def take(self, event: EventName, value: Any) -> dict[str, Any]:
         """What was sent, by the ids of inputs; whose they are, and what each takes, is for the page to check. Raises
