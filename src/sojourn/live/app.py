@@ -7,6 +7,7 @@ import dataclasses
 import inspect
 import logging
 import re
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
@@ -38,6 +39,8 @@ T = TypeVar("T")
 W = TypeVar("W", bound=Widget)
 
 log = logging.getLogger("sojourn")
+
+_taken: weakref.WeakSet[AsyncSessionManager] = weakref.WeakSet()  # managers that have an app
 
 
 class App(Adding):
@@ -75,6 +78,8 @@ class App(Adding):
     ) -> None:
         if manager is not None and store is not None:
             raise ConfigurationError("hand in a store or a manager, not both: the manager has a store")
+        if manager is not None and manager in _taken:
+            raise ConfigurationError("this manager has an app already: its sessions have one page each. Make another")
         name = name if name is not None else re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-") or "app"
         if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
             raise ConfigurationError("an app's name has 1 to 64 letters, digits, '-' and '_'")
@@ -98,6 +103,7 @@ class App(Adding):
             ),
         )
         """The manager of the sessions: for whatever else is to be done with them."""
+        _taken.add(self.engine)
         ends = on_shutdown == "end" or (on_shutdown is None and self.engine.store.durability == "memory")
         self._ends_sessions = ends and self._owned
         self.callbacks = Callbacks(_caller())

@@ -21,7 +21,7 @@ from ..ids import mint_secret
 from ..record import Amendment, Record
 from ..session import BaseSession
 from ..watching import Watch
-from .kept import FIELDS, Patch, Write, write_fields
+from .kept import FIELDS, Patch, Write, patched, write_fields
 from .layer import Batch, operations
 from .page import AppPage
 from .protocol import Changes, Operation, Position, encode
@@ -166,9 +166,9 @@ class Everyone:
         try:
             others = await self._engine.save_seeing(fields)
             others |= await self._heard(fields)
-        except SessionGone:  # somebody ended all sessions, and the app's record with them: begin it anew
-            self._record = await self._found()
+        except SessionGone:  # somebody ended all sessions, and the app's record with them
             self._take_back(writes, posted, batch)
+            await self._begin_anew()
             return False
         except StoreError as error:
             log.warning("a change of the app's page could not be kept, it is tried again: %s", error)
@@ -178,16 +178,28 @@ class Everyone:
             self._record = fields.record
             ops = operations(batch, page, page) if batch else []
             told = [(batch, ops)] if ops else []
-            if others:
-                mine, page.batch = page.batch, Batch()
-                self._absorb(fields, others)
-                theirs, page.batch = page.batch, mine
-                if theirs:
-                    told.append((theirs, operations(theirs, page, page)))
+            mine, page.batch = page.batch, Batch()
+            self._absorb(fields, others | writes.keys())  # a function may have come to something else at the commit
+            theirs, page.batch = page.batch, mine
+            if theirs:
+                told.append((theirs, operations(theirs, page, page)))
             self._view = self._fresh_view()
         for batch, ops in told:
             self._tell(batch, ops)
         return True
+
+    async def _begin_anew(self) -> None:
+        """Make another record, or take that which another process has made; the page is as that one has it."""
+        try:
+            record = await self._found()
+        except StoreError as error:
+            log.warning("the app's record has ended, and cannot be made anew, it is tried again: %s", error)
+            return
+        with self.page.lock:
+            before, self._record = self._record, record
+            assert before is not None  # noqa: S101 - it was started
+            self._absorb(self._engine.resume(record), set(before.fields) | set(record.fields))
+            self._view = self._fresh_view()
 
     def _write(
         self, fields: BaseSession, writes: dict[str, Write], posted: list[Callable[[BaseSession], None]]
@@ -228,6 +240,8 @@ class Everyone:
             if change.kind == "ended":
                 raise SessionGone("the app's record was ended")
             heard = True
+        if self._watch is not None and self._watch.over:
+            raise SessionGone("the app's record was ended, and there is no other yet")
         return await self._engine.refresh(fields) if heard else set()
 
     def _tell(self, batch: Batch, ops: list[Operation]) -> None:
@@ -241,7 +255,12 @@ class Everyone:
                 room.push_app(self._number, text)
 
     def _absorb(self, fields: BaseSession, names: set[str]) -> None:
-        kept = {name: fields.get(name) for name in names if name.startswith(FIELDS)}
+        """Take over what is kept, with what was changed here since on top."""
+        kept = {}
+        for name in names:
+            later = self.page.writes.get(name)
+            if name.startswith(FIELDS) and (later is None or isinstance(later, Patch)):
+                kept[name] = fields.get(name) if later is None else patched(later)(fields.get(name))
         if kept:
             self.page.absorb(kept, KINDS)
 

@@ -4,6 +4,7 @@ different properties of one, merges. Pure.
     _live:w:<key>   a widget: {"kind", "in", "at", "props", "on"}; "in" is the id of what it is in, "" for the page
     _live:o:<key>   what is different about a widget of the layer below: {"props"}, or {"gone": True}
     _live:t:<tab>   the last event of a tab that was done, and when: [number, seconds]
+    _live:begun     that the application has put on the page what it shows to a new visitor
 
 What is written to such a field is one of these.
 
@@ -21,7 +22,19 @@ from msgspec import Struct
 
 from ..session import BaseSession
 
-__all__ = ["FIELDS", "OVERRIDE", "TAB", "WIDGET", "Drop", "Patch", "Put", "Step", "Write", "write_fields"]
+__all__ = [
+    "BEGUN",
+    "FIELDS",
+    "OVERRIDE",
+    "TAB",
+    "WIDGET",
+    "Drop",
+    "Patch",
+    "Put",
+    "Step",
+    "Write",
+    "write_fields",
+]
 
 FIELDS: Final = "_live:"
 """What the names of all our fields begin with."""
@@ -29,6 +42,7 @@ FIELDS: Final = "_live:"
 WIDGET: Final = "_live:w:"
 OVERRIDE: Final = "_live:o:"
 TAB: Final = "_live:t:"
+BEGUN: Final = "_live:begun"
 
 
 class Put(Struct, frozen=True):
@@ -75,7 +89,7 @@ def write_fields(fields: BaseSession, writes: Mapping[str, Write], finish: Calla
             for step in write.steps:
                 if step.path == ("on",):
                     _finish(step.value, finish)
-            fields.update(name, _patched(write))
+            fields.update(name, patched(write))
 
 
 def _finish(on: dict[str, list[Any]] | None, finish: Callable[[list[Any]], list[Any]]) -> None:
@@ -84,7 +98,7 @@ def _finish(on: dict[str, list[Any]] | None, finish: Callable[[list[Any]], list[
         those[:] = finish(those)
 
 
-def _patched(patch: Patch) -> Callable[[Any], Any]:
+def patched(patch: Patch) -> Callable[[Any], Any]:
     """The patch as a function of what is kept."""
 
     def apply(kept: Mapping[str, Any] | None) -> dict[str, Any] | None:

@@ -92,7 +92,7 @@ def operations(batch: Batch, layer: Layer, view: View) -> list[Operation]:
     whole = dict.fromkeys((*come, *instead.values()))
     ops: list[Operation] = [Remove(gone)] if gone else []
     ops += [Replace(id_, view.render(widget)) for id_, widget in instead.items() if not _within(widget, whole)]
-    for widget in _in_their_order([widget for widget in whole if widget in come and not _within(widget, whole)], view):
+    for widget in _in_their_order([widget for widget in dict.fromkeys(come) if not _within(widget, whole)], view):
         parent = widget._parent
         ops.append(Add("" if parent is None else view.id_of(parent), _before(widget, view), view.render(widget)))
     ops += [_order(parent, view) for parent in batch.reordered if parent is None or _stays(parent, whole, view)]
@@ -224,6 +224,8 @@ class Layer:
         widget._parent = parent
         self._settle(widget)
         self.batch.added[widget] = None
+        if at + 1 < len(siblings) and not ahead < widget._at < siblings[at + 1]._at:
+            self._number(siblings)  # between the two there is no number any more
 
     def _settle(self, widget: Widget) -> None:
         """A widget, with what is in it, is here now."""
@@ -311,11 +313,15 @@ class Layer:
         if len(children) != len(siblings) or set(children) != set(siblings):
             raise ConfigurationError("to order them, name all the widgets that are there, each once")
         siblings[:] = children
+        self._number(siblings)
+        self.batch.reordered[parent] = None
+
+    def _number(self, siblings: Sequence[Widget]) -> None:
+        """Note where each stands."""
         for at, child in enumerate(siblings):
             if child._at != at + 1.0:
                 child._at = at + 1.0
                 self._patch(child, Step(("at",), child._at))
-        self.batch.reordered[parent] = None
 
     def assign(self, widget: Widget, name: str, value: Any) -> None:
         widget._props[name] = value
@@ -327,13 +333,19 @@ class Layer:
         changed = function(copied(before) if type(before) in NESTED else before)  # which it may change, and then fail
         widget._props[name] = self._checked(widget, name, changed)
         self._updated(widget, name)
-        self._patch(widget, Step(("props", name), None, function, widget.properties[name].default))
+        self._patch(
+            widget, Step(("props", name), None, self._checking(widget, name, function), widget.properties[name].default)
+        )
 
     def _updated(self, widget: Widget, name: str) -> None:
         names = self.batch.updated.setdefault(widget, set())
         names.add(name)
         if name in widget.fits:
             names.add("value")
+
+    def _checking(self, widget: Widget, name: str, function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        """The function as it is run on what is kept: what it returns is kept as it would be if it were assigned."""
+        return lambda value: self._checked(widget, name, function(value))
 
     def _checked(self, widget: Widget, name: str, value: Any) -> Any:
         return widget.properties[name].accept(widget, value)
@@ -383,6 +395,9 @@ class Layer:
             for key in ready:
                 kept = come.pop(key)
                 self._absorb_widget(key, kept, kinds[kept["kind"]])
+        for key in come:
+            if key in self.widgets:
+                self._take_out(self.widgets[key])
 
     def _absorb_override(self, key: str, kept: dict[str, Any]) -> None:
         raise NotImplementedError

@@ -193,7 +193,7 @@ class AppPage(Layer):
         if kept.get("gone"):
             self._take_out(widget)
             return
-        for name, value in kept.get("props", {}).items():
+        for name, value in {**self._overridden.get(key, {}), **kept.get("props", {})}.items():
             if name in widget.properties and widget._props[name] != value:
                 self._remember(widget, name)
                 widget._props[name] = value
@@ -400,7 +400,9 @@ class SessionPage(Layer):
             key = widget._key
             declared = self.below.widgets[key]._props[name]
             value = self._checked(widget, name, function(self.overrides.get(key, {}).get(name, declared)))
-            self._override(key, name, value, Step(("props", name), None, function, declared))
+            self._override(
+                key, name, value, Step(("props", name), None, self._checking(widget, name, function), declared)
+            )
         else:
             super().update(widget, name, function)
 

@@ -182,6 +182,13 @@ class Rooms:
             await asyncio.wait(self._tasks, timeout=5.0)
         await asyncio.to_thread(self.runner.close)  # which waits for callbacks that are under way
 
+    async def welcome(self, session: Session) -> None:
+        """Have the application's functions put on the page what it shows to a new visitor, once."""
+        if not session.begun:
+            for function in self._app.beginners:
+                await self.call(function, session)
+            session.begun = True
+
     # --- Callbacks ---------------------------------------------------------------------------------------------------
 
     async def call(self, function: Callable[..., Any], *args: Any) -> Any:

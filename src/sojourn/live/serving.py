@@ -28,7 +28,7 @@ from ..sockets import AGAIN, POLICY, Receive, Scope, Send, is_ours, refuse, reje
 from ..tickets import redeem, ticket
 from ..transport import headers_to_set
 from .connection import Connection
-from .kept import write_fields
+from .kept import BEGUN, write_fields
 from .page import showing
 from .protocol import Ended, encode
 from .session import Session
@@ -47,7 +47,7 @@ _POLICY: Final = (
     "require-trusted-types-for 'script'"
 )
 _PAGE: Final = """<!doctype html>
-<html lang="{lang}" data-root="{root}"{ticket}>
+<html lang="{lang}" data-root="{root}"{entry}>
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
@@ -121,6 +121,8 @@ class _Page:
         room = await rooms.enter(fields.record.handle)
         if room.record.version != fields.record.version:
             room.look_again()
+        if BEGUN not in fields.record.fields:  # somebody else made the session
+            await room.run(rooms.welcome)
         page, _ = room.framed()
         body = _page(scope, app, page, entry)
         private = exchange.private([], added)
@@ -133,14 +135,12 @@ class _Page:
 
     async def _begin(self, exchange: Exchange) -> None:
         """A new visitor: have the application's functions put on the page what it shows to one."""
-        app, fields = self._app, exchange.session
-        rooms = await app.started()
+        fields, rooms = exchange.session, await self._app.started()
         fields.keep()
         session = Session(fields, rooms.new_page())
         token = showing.set(session)
         try:
-            for function in app.beginners:
-                await rooms.call(function, session)
+            await rooms.welcome(session)
         finally:
             showing.reset(token)
         write_fields(fields, session.page.writes, partial(rooms.finish_callbacks, session))
@@ -156,10 +156,11 @@ _SAFE: Final = {
 
 def _page(scope: Scope, app: App, page: str, entry: str) -> str:
     root = scope.get("root_path", "").rstrip("/") + "/"
+    named = " data-named" if "url" in app.engine.config.transports else ""
     return _PAGE.format(
         lang=html.escape(app.lang),
         root=html.escape(root),
-        ticket=f' data-ticket="{html.escape(entry)}"' if entry else "",
+        entry=f' data-ticket="{html.escape(entry)}"{named}' if entry else named,
         title=html.escape(app.title_text),
         css=_version("live.css"),
         js=_version("live.js"),

@@ -14,7 +14,7 @@ from ..errors import SessionClosed, UnsupportedValue
 from ..ids import Handle
 from ..session import TICKETS, BaseSession
 from ..tickets import TICKET_LIFE, ticket
-from .kept import FIELDS
+from .kept import BEGUN, FIELDS
 from .page import SessionPage
 from .widget import Widget
 from .widgets import Adding
@@ -186,6 +186,15 @@ class Session(Adding):
         """What lets one socket of this session in, within ``life`` seconds of the end of the callback: for a page that
         is embedded where cookies cannot be sent. It is not the session's id."""
         return ticket(self._fields, life)
+
+    @property
+    def begun(self) -> bool:
+        """Whether the functions that `App.on_session` names were called for it."""
+        return BEGUN in self._fields
+
+    @begun.setter
+    def begun(self, done: bool) -> None:
+        self._fields[BEGUN] = done
 
     # --- When ----------------------------------------------------------------------------------------------------
 

@@ -380,6 +380,8 @@ function connect() {
   const address = new URL("_live/socket", base);
   address.protocol = base.protocol === "https:" ? "wss:" : "ws:";
   if (ticket) address.searchParams.set("ticket", ticket);
+  const session = "named" in html.dataset && new URLSearchParams(location.search).get("session_id");
+  if (session) address.searchParams.set("session_id", session);
   const mine = (socket = new WebSocket(address));
   const isMine = (action) => (event) => mine === socket && action(event);
   mine.onopen = isMine(() => {
