@@ -10,7 +10,7 @@ BIN := .venv/bin
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
 
-demo: .venv/ready-demo  ## the shop, in a browser
+demo: .venv/ready-demo  ## a live app that shows the engine, in a browser
 	$(BIN)/sojourn demo
 
 test: .venv/ready-test browser servers  ## every test (about a quarter of an hour on 2 cores)

@@ -148,8 +148,8 @@ def test_the_flask_adapter_names_its_extra(bare: Bare) -> None:
 
 
 def test_the_wheel_holds_what_it_needs(bare: Bare) -> None:
-    """The statements of the SQLite store, the demo's pages and the mark of a typed package are in the wheel; tests are
-    not."""
+    """The statements of the SQLite store, the script of live apps and the mark of a typed package are in the wheel;
+    tests are not."""
     program = f"import zipfile; print(*zipfile.ZipFile({str(bare.wheel)!r}).namelist(), sep='\\n')"
     names = set(bare.python(program).split())
     package = ROOT / "src" / "sojourn"

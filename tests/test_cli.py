@@ -381,7 +381,7 @@ def test_without_rich(shop: Shop) -> None:
     assert shop.sessions.is_session_active(shop.ids[0])
 
 
-@pytest.mark.parametrize("module", ["starlette", "uvicorn"])
+@pytest.mark.parametrize("module", ["markdown_it", "starlette", "uvicorn"])
 def test_demo_without_its_extra(module: str) -> None:
     """The demo without its extra names the command that installs it, with code 2."""
     ran = without(module, "demo", "--port", "0", "--no-browser")

@@ -18,11 +18,15 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
+from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, Page, expect, sync_playwright
+from visiting import Site, served
 
-__all__ = ["FLAGS", "Guest", "chromium", "faults", "live", "look", "unreachable"]
+from servers.process import LOOPBACK
+
+__all__ = ["FLAGS", "Guest", "Visits", "chromium", "faults", "live", "look", "unreachable"]
 
 FLAGS: Final = [
     "--no-sandbox",
@@ -70,6 +74,8 @@ class Guest:
         """What went wrong in the pages: errors, warnings, dialogs, whatever the sentinel saw."""
         self.frames: list[str] = []
         """What came over the sockets."""
+        self.hosts: set[str] = set()
+        """Whom its pages asked for anything but images, which may be anybody's."""
 
     def open(self, url: str = "") -> Page:
         """A tab, whose socket is open."""
@@ -78,9 +84,13 @@ class Guest:
         page.on("pageerror", lambda error: self._complain(str(error)))
         page.on("dialog", lambda dialog: (self._complain(f"it ran: {dialog.message}"), dialog.dismiss()))
         page.on("websocket", lambda socket: socket.on("framereceived", lambda text: self.frames.append(str(text))))
+        page.on("request", lambda request: request.resource_type != "image" and self._asks(request.url))
         page.goto(url or self.url)
         live(page)
         return page
+
+    def _asks(self, url: str) -> None:
+        self.hosts.add(urlsplit(url).netloc)
 
     def _complain(self, text: str) -> None:
         self.complaints.append(text)
@@ -93,6 +103,32 @@ class Guest:
     def close(self) -> None:
         """Close the profile, with its tabs."""
         self.context.close()
+
+
+class Visits:
+    """An app that is served in this process, and who visits it. At the end no page of theirs has complained."""
+
+    def __init__(self, browser: Browser, app: Any) -> None:
+        self.site: Site
+        self.guests: list[Guest] = []
+        self._browser = browser
+        self._serving = served(app)
+
+    def guest(self, path: str = "/") -> Guest:
+        """Somebody who was never here."""
+        self.guests.append(Guest(self._browser, f"http://{LOOPBACK}:{self.site.port}{path}"))
+        return self.guests[-1]
+
+    def __enter__(self) -> Self:
+        self.site = self._serving.__enter__()
+        return self
+
+    def __exit__(self, *why: object) -> None:
+        for guest in self.guests:
+            guest.close()
+        self._serving.__exit__(*why)
+        if why[0] is None:
+            assert [one for guest in self.guests for one in guest.complaints] == []
 
 
 def live(page: Page) -> None:
@@ -192,9 +228,9 @@ _STRUCTURE = """() => {
   return found;
 }"""
 
-_NAMED: Final = frozenset(
-    "button textbox searchbox checkbox radio slider spinbutton combobox listbox tab link img image progressbar "
-    "DisclosureTriangle tabpanel region complementary".split()
+_NAMED: Final = (
+    *("button", "textbox", "searchbox", "checkbox", "radio", "slider", "spinbutton", "combobox", "listbox", "tab"),
+    *("link", "img", "image", "progressbar", "DisclosureTriangle", "tabpanel", "region", "complementary"),
 )
 """Roles that are worth nothing without a name."""
 

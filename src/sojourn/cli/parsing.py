@@ -26,7 +26,7 @@ _LONGEST_POSITION: Final = 4000  # digits: there may be very many of a cluster
 
 _EXAMPLES: Final = """\
 examples:
-  sojourn demo                                   a shop to play with, in your browser
+  sojourn demo                                   see what sessions can do, in your browser
   sojourn check sqlite:///sessions.db            does this store keep its promises, on this machine?
   sojourn list sqlite:///sessions.db --user ada  who is signed in where
   sojourn end sqlite:///sessions.db HANDLE       sign one session out
@@ -145,7 +145,7 @@ def _add_watch(commands: Any) -> None:
 
 
 def _add_demo(commands: Any) -> None:
-    what = "serve a small shop that shows what sessions can do, and open it in a browser"
+    what = "serve a live page that shows what sessions can do, and open it in a browser"
     parser = commands.add_parser("demo", help=what, description=f"{what[0].upper()}{what[1:]}.", allow_abbrev=False)
     parser.add_argument("--port", metavar="N", type=_up_to(_LARGEST_PORT, 0), default=DEMO_PORT, help="(8765; 0: any)")
     # Not SOJOURN_STORE: a demo has no business in the store of your application.

@@ -11,6 +11,7 @@ import time
 from typing import Final
 
 from .. import __version__
+from ..cli.humane import duration
 from ..live import App, Session
 from ..live import widgets as w
 from .devices import at_time, show_devices
@@ -20,6 +21,9 @@ from .words import LONGEST_MESSAGE, LONGEST_NAME, clean_message, clean_name, use
 __all__ = ["IDLE_TIMEOUT", "make_app"]
 
 IDLE_TIMEOUT: Final = 1800.0  # seconds
+STARTED_AT: Final = time.time()
+"""When this process began to be the demo."""
+
 _MESSAGES: Final = 12  # that stay on the wall
 
 _INTRO: Final = """\
@@ -34,8 +38,8 @@ _STEPS: Final = """\
 5. **Kill the server** and start it again: this page goes on where it was."""
 
 _RACE: Final = f"""\
-{WRITERS} writers append to one list in your session, in parallel. Each loads the session, works for a moment, appends
-its number and commits, as {WRITERS} requests of one browser would."""
+{WRITERS} writers append to one list in your session, within a fifth of a second. Each loads the session, works for a
+moment, appends its number and commits: as the requests of a busy page do."""
 
 _KILL: Final = """\
 This page is served by process {pid}, since {started}. End it in the hardest way there is, and start it again: the page
@@ -50,6 +54,7 @@ def make_app(store: str, command: str, shown: str = "") -> tuple[App, set[str]]:
     app = App("Sojourn demo", store=store, name="sojourn-demo", session_timeout=IDLE_TIMEOUT)
     app.title("One session, however many tabs")
     app.markdown(_INTRO.format(version=__version__, store=shown))
+    app.alert("", key="resumed", visible=False)
     app.header("Try this")
     app.markdown(_STEPS.format(writers=WRITERS))
     _add_counting(app)
@@ -93,19 +98,15 @@ def _add_counting(app: App) -> None:
 def _show_session(session: Session) -> None:
     """What the server knows of the session, which has just been active."""
     now = time.time()
+    facts = {
+        "Handle": session.handle,
+        "Age": f"{duration(now - session.created_at)}: it began at {at_time(session.created_at)}",
+        "Time left": f"{duration(IDLE_TIMEOUT)} after what you did last: it ends at {at_time(now + IDLE_TIMEOUT)}",
+        "Served by": f"process {os.getpid()}, which started at {at_time(STARTED_AT)}",
+    }
     session.widget("session").data = [
-        {"Your session": "Handle, its public name", "": session.handle},
-        {"Your session": "Began", "": f"{at_time(session.created_at)}, {_age(now - session.created_at)}"},
-        {
-            "Your session": "Ends",
-            "": f"{at_time(now + IDLE_TIMEOUT)}, unless you do something before; an open page is not enough",
-        },
+        {"Your session": name, "as the server knows it": it} for name, it in facts.items()
     ]
-
-
-def _age(seconds: float) -> str:
-    minutes = int(seconds // 60)
-    return f"{minutes} min ago when you last did something" if minutes else "just now"
 
 
 def _add_wall(app: App) -> None:
@@ -134,7 +135,7 @@ def _called(session: Session) -> str:
 def _add_race(app: App) -> None:
     """Fifty writers at once."""
     app.header(f"{WRITERS} writers at once")
-    app.text(_RACE)
+    app.markdown(_RACE)
     start = app.button(f"Let {WRITERS} writers loose", primary=True, key="race")
     ours, theirs = app.columns(2)
     ours.metric("Kept by Sojourn", "–", key="kept")
@@ -180,7 +181,7 @@ def _add_devices(app: App) -> None:
             await show_devices(app, session)
 
     @form.on_submit
-    async def sign_in(session: Session, values: dict[str, str]) -> None:
+    def sign_in(session: Session, values: dict[str, str]) -> None:
         name, device = clean_name(values.get("name", "")), clean_name(values.get("device", ""))
         if name is None or device is None:
             session.show("no-name")
@@ -195,9 +196,7 @@ def _add_devices(app: App) -> None:
             "is dead."
         )
         session.show("account")
-        _show_session(session)
-        await session.commit()  # the list has only what is committed
-        await show_devices(app, session)
+        _show_session(session)  # the list of devices follows when this is committed: see `devices.follow`
 
 
 def _sign_out(session: Session) -> None:
@@ -207,16 +206,14 @@ def _sign_out(session: Session) -> None:
 def _add_kill(app: App, command: str, lasts: bool) -> None:
     """What ends the server, and what starts it again."""
     app.header("Kill the server")
-    app.markdown(_KILL.format(pid=os.getpid(), started=at_time(time.time())))
-    app.code(f"kill -9 {os.getpid()}\n{command}", language="sh")
+    app.markdown(_KILL.format(pid=os.getpid(), started=at_time(STARTED_AT)))
+    app.code(f"kill -9 {os.getpid()}\n{command}")
     if not lasts:
         app.alert("Sessions are in this process's memory now: they end with it. Give --store another URL.", "warning")
-    app.alert("", "success", key="resumed", visible=False)
 
 
 def _add_arrival(app: App, here: set[str]) -> None:
     """What a tab is shown when it comes, or comes again."""
-    started_at = app.engine.clock()
 
     @app.on_session
     def began(session: Session) -> None:
@@ -227,10 +224,10 @@ def _add_arrival(app: App, here: set[str]) -> None:
         here.add(session.handle)
         _show_session(session)
         resumed = session.widget("resumed")
-        resumed.visible = session.created_at < started_at
+        resumed.visible = session.created_at < STARTED_AT
         resumed.text = (
-            f"Your session began at {at_time(session.created_at)} and is older than this server, which started at "
-            f"{at_time(started_at)}."
+            f"This server started at {at_time(STARTED_AT)}. Your session is older: it began at "
+            f"{at_time(session.created_at)}, under another process, and all of it is here."
         )
         if session.user_id is not None:
             await show_devices(app, session)

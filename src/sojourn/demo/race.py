@@ -12,6 +12,7 @@ import asyncio
 import random
 import secrets
 import time
+from contextlib import suppress
 from typing import Final
 
 from msgspec import Struct
@@ -24,7 +25,8 @@ __all__ = ["WRITERS", "Outcome", "race"]
 
 WRITERS: Final = 50
 
-_WORK: Final = (0.02, 0.12)  # seconds that a writer pretends to work, so that they overlap as real requests do
+_ARRIVAL: Final = 0.2  # seconds within which all writers begin,
+_WORK: Final = (0.02, 0.12)  # and for which each pretends to work, so that they overlap as real requests do
 _FIELD: Final = "race "  # what the names of the lists begin with; then when, and what tells two races apart
 _LEFT_BEHIND: Final = 60.0  # seconds after which a list is one of a server that was killed in the midst
 
@@ -66,14 +68,16 @@ async def race(engine: Engine, handle: str) -> Outcome:
     session = await _load(engine, handle)
     kept = len(set(session.get(name, ())))
     session.delete(name)
-    await engine.save(session)
+    with suppress(ConflictError):  # a later race removes it
+        await engine.save(session)
     return Outcome(sum(ends), kept, len(set(whole.load())), took)
 
 
 async def _write(engine: Engine, handle: str, name: str, number: int, whole: Whole) -> bool:
     """One of the writers. Returns whether its commit was acknowledged."""
+    await asyncio.sleep(random.uniform(0, _ARRIVAL))  # noqa: S311 - not a secret
     session, copy = await _load(engine, handle), whole.load()
-    await asyncio.sleep(random.uniform(*_WORK))  # noqa: S311 - not a secret
+    await asyncio.sleep(random.uniform(*_WORK))  # noqa: S311 - likewise
     session[name].append(number)
     whole.save([*copy, number])
     try:

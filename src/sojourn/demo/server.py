@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import shlex
 import socket
@@ -26,6 +27,8 @@ from .guard import Guard
 from .online import keep_count
 
 __all__ = ["serve"]
+
+log = logging.getLogger("sojourn")
 
 _HOST: Final = "127.0.0.1"
 _LONGEST_FRAME: Final = 256 * 1024  # bytes that uvicorn takes: a longer one than the app does, which says so
@@ -75,10 +78,10 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         if not self.started:
             return
-        self._keepers = [
-            asyncio.create_task(keep_count(self._app, self._name)),
-            asyncio.create_task(follow(self._app, self._here)),
-        ]
+        work = (keep_count(self._app, self._name), follow(self._app, self._here))
+        self._keepers = [asyncio.create_task(one) for one in work]
+        for keeper in self._keepers:
+            keeper.add_done_callback(_look_at)
         sys.stdout.write(self.announcement)
         sys.stdout.flush()
         if self.open_at is not None:
@@ -89,6 +92,12 @@ class _Server(uvicorn.Server):
             keeper.cancel()
         await asyncio.gather(*self._keepers, return_exceptions=True)
         await super().shutdown(sockets)
+
+
+def _look_at(keeper: asyncio.Task[None]) -> None:
+    """It ends only when it is cancelled, unless there is a fault in it."""
+    if not keeper.cancelled():
+        log.error("the demo's page is kept right no more", exc_info=keeper.exception())
 
 
 def _listen(port: int) -> socket.socket:
@@ -116,4 +125,5 @@ def _command(port: int, store: str) -> str:
 def _announcement(url: str, store: str, as_json: bool) -> str:
     if as_json:
         return json.dumps({"url": url, "pid": os.getpid(), "store": public(store)}) + "\n"
-    return f"Sojourn demo at {url} (sessions in {safe(public(store))}; Ctrl-C ends it, kill -9 {os.getpid()} does no harm)\n"
+    where, pid = safe(public(store)), os.getpid()
+    return f"Sojourn demo at {url} (sessions in {where}; Ctrl-C ends it, kill -9 {pid} does no harm)\n"

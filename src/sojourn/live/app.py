@@ -22,7 +22,7 @@ from ..ids import Handle, split
 from ..manager import AsyncSessionManager
 from ..session import PlainAsyncSession
 from ..sockets import Message, Receive, Scope, Send
-from .callbacks import Callbacks
+from .callbacks import Callbacks, arguments
 from .connection import Connection
 from .everyone import Everyone, Shared
 from .rooms import Limits, Rooms
@@ -159,13 +159,15 @@ class App(Adding):
     def on_connect(self, function: F) -> F:
         """Call ``function(session)`` when a tab has opened its socket: after each load of the page, and each break of
         the network. Also a decorator."""
+        arguments(function, 1)
         self.callbacks.root(function)
         self._arrivals.append(function)
         return function
 
     def on_disconnect(self, function: F) -> F:
-        """Call ``function(session)`` when the socket of a tab is closed and the session lives on. A process that dies
-        calls nothing. Also a decorator."""
+        """Call ``function(session)`` when the socket of a tab is closed and the session lives on; one that takes no
+        argument is called when the session has ended, too. A process that dies calls nothing. Also a decorator."""
+        arguments(function, 1)
         self.callbacks.root(function)
         self._departures.append(function)
         return function

@@ -57,6 +57,7 @@ class Connection:
         self._loop = asyncio.get_running_loop()
         self._next = 0  # the place in the room's log
         self._page_due = False
+        self._first = 0  # for the first page that it is shown: the first event that it has heard nothing of
         self._outbox: deque[str] = deque()
         self._idle: asyncio.Future[None] | None = None
         self._room_for_more: asyncio.Future[None] | None = None
@@ -96,11 +97,20 @@ class Connection:
 
     async def _hello(self) -> bool:
         """The first frame. Returns whether it is one."""
-        message = await self._receive()
+        try:
+            async with asyncio.timeout(self._limits.patience):
+                message = await self._receive()
+        except TimeoutError:
+            await self._turn_away(ErrorFrame("malformed", "the first frame is hello, and none came"))
+            return False
         if message["type"] != "websocket.receive":
             return False
+        text = _text(message)
+        if _size(text) > self._limits.message_bytes:
+            await self._turn_away(self._too_large(), _TOO_BIG)
+            return False
         try:
-            frame = decode(_text(message))
+            frame = decode(text)
         except Malformed as error:
             await self._turn_away(ErrorFrame("malformed", str(error)))
             return False
@@ -113,29 +123,36 @@ class Connection:
         self.tab = frame.tab
         self.room.arrived(self, frame.n)
         place = self.room.log.place_after(frame.s, frame.g)
-        self._page_due = place is None
+        self._page_due, self._first = (True, frame.n) if place is None else (False, 0)
         self._next = self.room.log.end if place is None else place
         return True
 
-    async def _turn_away(self, frame: ErrorFrame) -> None:
+    async def _turn_away(self, frame: ErrorFrame, code: int = POLICY) -> None:
         with suppress(Exception):  # the client was quicker: each server has an error of its own for it
             await self._send({"type": "websocket.send", "text": encode(frame)})
-            await self._send({"type": "websocket.close", "code": POLICY, "reason": frame.code})
+            await self._send({"type": "websocket.close", "code": code, "reason": frame.code})
+
+    def _too_large(self) -> ErrorFrame:
+        return ErrorFrame("too_large", f"a frame has at most {self._limits.message_bytes} bytes")
 
     async def _read(self) -> None:
         """Take what comes, until the socket is closed or there is too much that is none of ours."""
-        most = self._limits.message_bytes
         while True:
             message = await self._receive()
             if message["type"] == "websocket.disconnect":
                 return None
             text = _text(message)
-            if len(text) > most:
-                self.say(ErrorFrame("too_large", f"a frame has at most {most} bytes"))
+            if _size(text) > self._limits.message_bytes:
+                self.say(self._too_large())
                 self.close(_TOO_BIG)
                 return await self._closing()
+            self._tokens -= 1
+            if self._tokens < 0:
+                await self._slow_down()
             try:
                 frame = decode(text)
+                if isinstance(frame, Hello):
+                    raise Malformed("hello is the first frame only")  # noqa: TRY301 - it is answered as all that is
             except Malformed as error:
                 self._strange += 1
                 self.say(ErrorFrame("malformed", str(error)))
@@ -143,18 +160,12 @@ class Connection:
                     self.close(POLICY)
                     return await self._closing()
                 continue
-            if type(frame) is Event:
-                await self._take(frame)
-            elif type(frame) is Ping:
+            if isinstance(frame, Ping):
                 self.say(Pong())
             else:
-                self._strange += 1
-                self.say(ErrorFrame("malformed", "hello is the first frame only"))
+                await self._take(frame)
 
     async def _take(self, event: Event) -> None:
-        self._tokens -= 1
-        if self._tokens < 0:
-            await self._slow_down()
         self._waiting += 1
         self.room.event(self, event)
         if self._waiting >= _WAITING:
@@ -162,7 +173,7 @@ class Connection:
             await self._room_for_more
 
     async def _slow_down(self) -> None:
-        """Who sends more events than the rate allows is not read for a while: nothing is lost, and it has to wait."""
+        """Who sends more than the rate allows is not read for a while: nothing is lost, and it has to wait."""
         rate, now = self._limits.events_per_second, self._loop.time()
         self._tokens = min(self._tokens + (now - self._filled_at) * rate, self._limits.burst)
         self._filled_at = now
@@ -226,7 +237,8 @@ class Connection:
                 return
             elif self._page_due or self._next < room.log.first:
                 self._page_due = False
-                text, self._next = room.framed(self.tab)
+                text, self._next = room.framed(self.tab, self._first)
+                self._first = 0
             elif self._next < room.log.end:
                 text = room.log.entry(self._next)
                 self._next += 1
@@ -250,3 +262,8 @@ class Connection:
 def _text(message: Any) -> str | bytes:
     text = message.get("text")
     return text if text is not None else message.get("bytes") or b""
+
+
+def _size(text: str | bytes) -> int:
+    """How many bytes it has."""
+    return len(text) if isinstance(text, bytes) or text.isascii() else len(text.encode("utf-8", "surrogatepass"))

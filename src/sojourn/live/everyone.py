@@ -24,7 +24,7 @@ from ..watching import Watch
 from .kept import FIELDS, Patch, Write, patched, write_fields
 from .layer import Batch, operations
 from .page import AppPage
-from .protocol import Changes, Operation, Position, encode
+from .protocol import Changes, Position, encode
 from .widgets import KINDS
 
 if TYPE_CHECKING:
@@ -176,16 +176,12 @@ class Everyone:
             return False
         with page.lock:
             self._record = fields.record
-            ops = operations(batch, page, page) if batch else []
-            told = [(batch, ops)] if ops else []
+            self._tell(batch)
             mine, page.batch = page.batch, Batch()
             self._absorb(fields, others | writes.keys())  # a function may have come to something else at the commit
             theirs, page.batch = page.batch, mine
-            if theirs:
-                told.append((theirs, operations(theirs, page, page)))
+            self._tell(theirs)
             self._view = self._fresh_view()
-        for batch, ops in told:
-            self._tell(batch, ops)
         return True
 
     async def _begin_anew(self) -> None:
@@ -244,7 +240,11 @@ class Everyone:
             raise SessionGone("the app's record was ended, and there is no other yet")
         return await self._engine.refresh(fields) if heard else set()
 
-    def _tell(self, batch: Batch, ops: list[Operation]) -> None:
+    def _tell(self, batch: Batch) -> None:
+        """Tell all pages what changed, if there is something to see."""
+        ops = operations(batch, self.page, self.page) if batch else []
+        if not ops:
+            return
         self._number += 1
         text = encode(Changes(ops, g=self._number))
         rooms = self._rooms

@@ -8,7 +8,7 @@ came, went, changed and moved, and `operations` puts that into an order in which
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from ..errors import ConfigurationError
@@ -74,6 +74,7 @@ class View(Protocol):
 
 def operations(batch: Batch, layer: Layer, view: View) -> list[Operation]:
     """What to tell who sees a page in this way."""
+    later = layer.batch.added if layer.batch is not batch else {}  # while this was committed: no browser has these yet
     gone = list(batch.removed)  # a browser that has one of them not at all shrugs
     come = [widget for widget in batch.added if view.shown(widget)]
     for widget, names in batch.updated.items():
@@ -94,8 +95,8 @@ def operations(batch: Batch, layer: Layer, view: View) -> list[Operation]:
     ops += [Replace(id_, view.render(widget)) for id_, widget in instead.items() if not _within(widget, whole)]
     for widget in _in_their_order([widget for widget in dict.fromkeys(come) if not _within(widget, whole)], view):
         parent = widget._parent
-        ops.append(Add("" if parent is None else view.id_of(parent), _before(widget, view), view.render(widget)))
-    ops += [_order(parent, view) for parent in batch.reordered if parent is None or _stays(parent, whole, view)]
+        ops.append(Add("" if parent is None else view.id_of(parent), _before(widget, view, later), view.render(widget)))
+    ops += [_order(parent, view, later) for parent in batch.reordered if parent is None or _stays(parent, whole, view)]
     updates: dict[str, dict[str, Any]] = {}
     for widget, names in batch.updated.items():
         if "visible" in names or widget._home is not layer or not _stays(widget, whole, view):
@@ -107,8 +108,8 @@ def operations(batch: Batch, layer: Layer, view: View) -> list[Operation]:
     return ops
 
 
-def _order(parent: Widget | None, view: View) -> Order:
-    ids = [view.id_of(child) for child in view.inside(parent) if view.shown(child)]
+def _order(parent: Widget | None, view: View, later: Container[Widget]) -> Order:
+    ids = [view.id_of(child) for child in view.inside(parent) if view.shown(child) and child not in later]
     return Order("" if parent is None else view.id_of(parent), ids)
 
 
@@ -141,13 +142,14 @@ def _in_their_order(widgets: list[Widget], view: View) -> list[Widget]:
     return ordered
 
 
-def _before(widget: Widget, view: View) -> str:
-    """The id of the widget that is shown before it among its siblings; empty: none is."""
+def _before(widget: Widget, view: View, later: Container[Widget]) -> str:
+    """The id of the widget that is shown before it among its siblings, without those that are told later; empty: none
+    is."""
     before = ""
     for sibling in view.inside(widget._parent):
         if sibling is widget:
             break
-        if view.shown(sibling):
+        if view.shown(sibling) and sibling not in later:
             before = view.id_of(sibling)
     return before
 

@@ -331,7 +331,8 @@ class SessionPage(Layer):
     def concerns(self, batch: Batch) -> bool:
         """Whether this session may see what changed in the app's page in another way than others do. What it hides, or
         has put among the app's widgets, matters for all around it, too."""
-        if any(self.guests.values()) or any("visible" in own for own in self.overrides.values()):
+        own = list(self.overrides.values())  # a callback in a thread may change them right now
+        if any(list(self.guests.values())) or any("visible" in one for one in own):
             return True
         return bool(self.overrides) and any(self.overrides.get(key) for key in batch.named())
 

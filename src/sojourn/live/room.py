@@ -48,6 +48,7 @@ log = logging.getLogger("sojourn")
 _TABS: Final = 32  # tabs of which it is kept what was done
 _TABS_HERE: Final = 256  # and of which this process knows it
 _TAB_LIFE: Final = 3600.0  # seconds for which that is kept at least
+_ERRORS: Final = 256  # answers that are kept for tabs that may not have heard of them
 
 
 class Room:
@@ -66,6 +67,8 @@ class Room:
         """Why the session is over; empty: it is not."""
         self.log = Log(rooms.everyone.position)
         self._done: dict[str, int] = {}
+        self._errors: dict[tuple[str, int], ErrorFrame] = {}
+        """How events were answered that were not done, by tab and number: if they come again, that is the answer."""
         self._jobs: deque[Coroutine[Any, Any, None]] = deque()
         self._working: asyncio.Task[None] | None = None
         self._looking = False
@@ -222,9 +225,9 @@ class Room:
                 await self._refresh()  # the tab may come from another process
             done = self._done.get(connection.tab, 0)
             if event.n <= done:
-                connection.say(Ack(event.n))  # it was done, and the answer did not arrive
+                connection.say(self._errors.get((connection.tab, event.n)) or Ack(event.n))  # it did not arrive
             elif event.n != done + 1:
-                self._refuse(connection, event, "out_of_order", f"the next event is {done + 1}")
+                connection.say(ErrorFrame("out_of_order", f"the next event is {done + 1}", n=event.n))
             else:
                 await self._handle(connection, event)
         finally:
@@ -235,8 +238,7 @@ class Room:
         try:
             taken = self.page.take(event.id, event.event, event.value)
         except Refused as refused:
-            self._done[connection.tab] = event.n
-            self._refuse(connection, event, refused.code, str(refused))
+            self._answer(connection, event, refused.code, str(refused))
             return
         try:
             await self._turn(lambda session: self._react(session, taken, event), by)
@@ -294,13 +296,18 @@ class Room:
         message: str = "Something went wrong.",
     ) -> None:
         """An event is answered by an error, and the tab shows what is kept."""
-        self._done[connection.tab] = event.n
-        self._refuse(connection, event, code, message, "".join(traceback.format_exception(error)))
+        self._answer(connection, event, code, message, "".join(traceback.format_exception(error)))
         connection.show_all()
 
-    def _refuse(self, connection: Connection, event: Event, code: ErrorCode, message: str, detail: str = "") -> None:
+    def _answer(self, connection: Connection, event: Event, code: ErrorCode, message: str, detail: str = "") -> None:
+        """The end of an event that was not done."""
         shown = detail if detail and self._rooms.debug else UNSET
-        connection.say(ErrorFrame(code, message, n=event.n, detail=shown))
+        frame = ErrorFrame(code, message, n=event.n, detail=shown)
+        self._done[connection.tab] = event.n
+        self._errors[connection.tab, event.n] = frame
+        if len(self._errors) > _ERRORS:
+            del self._errors[next(iter(self._errors))]
+        connection.say(frame)
 
     # --- What happens elsewhere --------------------------------------------------------------------------------------
 
@@ -324,13 +331,16 @@ class Room:
         self.begin(self._refresh())
 
     def tell(self, function: Callable[..., Any]) -> None:
-        """Call a function of the application's in a turn of its own, for what it does: if it fails, that is logged."""
-        if not self.ended:
-            self.begin(self._told(function))
+        """Call a function of the application's in a turn of its own, for what it does: if it fails, that is logged. One
+        that takes no session is called when there is none any more, too."""
+        self.begin(self._told(function))
 
     async def _told(self, function: Callable[..., Any]) -> None:
         try:
-            await self._turn(lambda session: self._rooms.call(function, session))
+            if not arguments(function, 1):
+                await self._rooms.call(function)
+            elif not self.ended:
+                await self._turn(lambda session: self._rooms.call(function, session))
         except SessionGone:
             return  # it has ended before its turn came
         except Exception:  # the application's own: logged, and nobody else is hurt
@@ -345,7 +355,7 @@ class Room:
                     self.end(change.reason or "ended")
                     return
                 refresh = True
-            if refresh and not self.ended:
+            if (refresh or self.watch.behind) and not self.ended:  # one that is behind keeps to itself what it hears
                 await self._refresh()
         except StoreError as error:
             log.info(
@@ -429,25 +439,27 @@ class Room:
         for connection in self.connections:
             connection.kick()
 
-    def page_frame(self, tab: str = "") -> PageFrame:
-        """The whole page, as it is kept."""
-        everyone = self._rooms.everyone
+    def page_frame(self, tab: str = "", first: int = 0) -> PageFrame:
+        """The whole page, as it is kept. ``first``: the first event that the tab has heard nothing of; one that was
+        answered by an error is not called done."""
+        everyone, done = self._rooms.everyone, self._done.get(tab, 0)
+        unheard = [n for of, n in self._errors if of == tab and n >= first] if first else []
         return PageFrame(
             VERSION,
             everyone.title,
             self.log.own,
             self.log.app,
             self.settled_page().children(),
-            self._done.get(tab, 0),
+            min((n - 1 for n in unheard), default=done),
         )
 
     def at_rest(self) -> bool:
         """Whether no turn goes on or waits."""
         return self._working is None
 
-    def framed(self, tab: str = "") -> tuple[str, int]:
-        """The page as a message, and from where on the log goes on after it."""
-        frame = self.page_frame(tab)
+    def framed(self, tab: str = "", first: int = 0) -> tuple[str, int]:
+        """The page as a message (see `page_frame`), and from where on the log goes on after it."""
+        frame = self.page_frame(tab, first)
         return encode(frame), self.log.end
 
     def arrived(self, connection: Connection, next_event: int) -> None:

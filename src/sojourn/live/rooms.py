@@ -44,11 +44,12 @@ class Limits(Struct, frozen=True, kw_only=True):
     message_bytes: int = 64 * 1024
     """The longest frame that is taken."""
     events_per_second: float = 500.0
-    """Events that are taken in a second and on the average; beyond, the socket is not read for a while."""
+    """Frames that are taken in a second and on the average; beyond, the socket is not read for a while."""
     burst: float = 1000.0
     """And at once."""
     patience: float = 10.0
-    """Seconds for which a frame may be on its way, before a socket that does not read is dropped."""
+    """Seconds for which a frame may be on its way, before a socket that does not read is dropped; and for which it may
+    take to say hello."""
     linger: float = 15.0
     """Seconds for which a room is kept when its last socket has gone: so long who comes again gets what was missed, and
     not a whole page."""

@@ -109,6 +109,7 @@ class Hub:
     def saw(self, handle: str, version: bytes) -> None:
         """A session that is watched was loaded: whatever comes after this version is a change."""
         with self.lock:
+            self._ended.pop(handle, None)  # it is there, again: the record of a live app has the same handle each time
             if self._seen.get(handle) == b"":
                 self._seen[handle] = version
 
@@ -360,7 +361,11 @@ class Hub:
                     begun = at
                     self._tell_changes(changed, {change.handle})
             self._spread(before, told[begun:], after)
-            self._ended.update((change.handle, None) for change in told if change.kind == "ended")
+            for change in told:
+                if change.kind == "ended":
+                    self._ended[change.handle] = None
+                elif change.kind == "created":  # anew, under a handle that is no session's id
+                    self._ended.pop(change.handle, None)
             while len(self._ended) > _ENDED_KEPT:
                 del self._ended[next(iter(self._ended))]
 

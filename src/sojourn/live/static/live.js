@@ -974,6 +974,7 @@ function element([tag, attributes, inside], depth) {
   }
   if (given.title) el.title = str(given.title);
   if (tag === "ol" && Number.isInteger(given.start)) el.start = given.start;
+  if (tag === "th") el.scope = "col"; // Markdown knows no others
   el.append(nodes(inside, depth + 1));
   return tag === "table" ? make("div", "scroll", el) : el;
 }
