@@ -27,6 +27,11 @@ http {{
     proxy_cache_path {folder}/cache keys_zone=pages:1m use_temp_path=off;
     server {{
         listen {host}:{port};
+        {location}
+    }}
+}}
+"""
+_KEEPING = """
         location / {{
             proxy_pass http://{host}:{behind};
             proxy_set_header Host testserver;
@@ -34,18 +39,16 @@ http {{
             proxy_cache_valid any 10m;
             add_header X-Cache $upstream_cache_status always;
         }}
-    }}
-}}
 """
 
 
 class Nginx(Process):
     """A proxy before what listens on the port ``behind``. What the response does not forbid, it keeps for ten minutes,
-    and it says in ``X-Cache`` whether a page came from there."""
+    and it says in ``X-Cache`` whether a page came from there. ``location``: in place of that."""
 
-    def __init__(self, behind: int) -> None:
+    def __init__(self, behind: int, location: str | None = None) -> None:
         super().__init__()
-        self._behind = behind
+        self._location = _KEEPING.format(host=LOOPBACK, behind=behind) if location is None else location
 
     def command(self) -> list[str]:
         path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/bin", "/opt/homebrew/bin"])
@@ -55,7 +58,7 @@ class Nginx(Process):
             folder=self.folder,
             host=LOOPBACK,
             port=self.port,
-            behind=self._behind,
+            location=self._location,
             user="user root;" if os.geteuid() == 0 else "",
         )
         (self.folder / "nginx.conf").write_text(text)

@@ -250,7 +250,7 @@ class App(Adding):
         chosen: dict[str, Any] = {
             "log_level": "warning",
             "ws_max_size": 4 * self._limits.message_bytes,
-            "ws_per_message_deflate": False,  # frames are short, and it takes more memory than all else of a socket
+            "ws_per_message_deflate": False,  # frames are short, and it would cost each socket its buffers
             **options,
         }
         uvicorn.run(self, host=host, port=port, **chosen)

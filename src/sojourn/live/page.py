@@ -64,7 +64,7 @@ class Taken(Struct, frozen=True):
     assigned: dict[Widget, Any]
     """The inputs that have another value now."""
     value: Any
-    """What the callbacks are given."""
+    """What the callbacks are given: of a form, the values of all its inputs that are shown, sent or not."""
 
 
 class AppPage(Layer):
@@ -265,7 +265,9 @@ class SessionPage(Layer):
             if widget.disabled or widget.read_only:
                 continue  # the browser says what it shows; nothing is changed by it
             assigned[widget] = widget.take("change", value)
-        return Taken(form, assigned, {widget._key: value for widget, value in assigned.items()})
+        values = {one._key: cast(Any, one).value for one in form.inputs() if self.shown(one)}
+        values.update((widget._key, value) for widget, value in assigned.items())
+        return Taken(form, assigned, values)
 
     def _taken_by(self, id_: str) -> Widget:
         widget = self.find(id_)

@@ -31,7 +31,7 @@ from .page import SessionPage, Taken, showing
 from .protocol import VERSION, Ack, Changes, Ended, ErrorCode, ErrorFrame, Event, PageFrame, Renew, encode
 from .session import Done, Session, in_loop
 from .widget import Refused, Widget
-from .widgets import KINDS, Form
+from .widgets import KINDS, Form, TextInput
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -261,14 +261,16 @@ class Room:
         _assign(taken.assigned)
         for callback in self._rooms.callbacks_of(session, taken.widget, event.event):
             await self._rooms.call(callback, *(session, taken.value)[: arguments(callback)])
-        if isinstance(taken.widget, Form) and taken.widget.clear_on_submit:
-            _empty(taken.assigned)
+        if isinstance(taken.widget, Form):
+            clears = taken.widget.clear_on_submit
+            _empty(widget for widget in taken.assigned if clears or _is_secret(widget))
 
     async def _keep_value(self, connection: Connection, event: Event) -> None:
         """What a visitor typed is kept, though the callback has failed: it stands in the browser, too."""
 
         async def work(session: Session) -> None:
-            _assign(self.page.take(event.id, event.event, event.value).assigned)
+            assigned = self.page.take(event.id, event.event, event.value).assigned
+            _assign({widget: value for widget, value in assigned.items() if not _is_secret(widget)})
 
         try:
             await self._turn(work, (connection, event.n))
@@ -493,6 +495,11 @@ class Room:
 def _assign(values: dict[Widget, Any]) -> None:
     for widget, value in values.items():
         widget.value = value  # type: ignore[attr-defined]
+
+
+def _is_secret(widget: Widget) -> bool:
+    """Whether it is a password, which is for the callback of its form, and not to be kept."""
+    return isinstance(widget, TextInput) and widget.password
 
 
 def _empty(widgets: Iterable[Widget]) -> None:

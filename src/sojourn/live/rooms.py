@@ -92,7 +92,9 @@ class Rooms:
 
     async def run(self, session_id: str, function: Callable[[Session], Any]) -> Any:
         """Run a function with a session (by its id or handle), in a turn of its own; its result."""
-        room = await self.enter(await self.handle_of(session_id))
+        room, turn = await self.enter(await self.handle_of(session_id)), showing.get()
+        if turn is not None and turn.open and turn.page is room.page:
+            raise RuntimeError("a callback would wait for itself: use the session that it was given")
         return await room.run(function)
 
     async def handle_of(self, session_id: str) -> str:

@@ -16,7 +16,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from .readiness import addresses_of, readiness
 from .valkey_link import (
@@ -167,9 +167,8 @@ class _Connection(asyncio.Protocol):
     # --- What the event loop calls ---------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - create_connection makes no other
-        self._transport = transport
-        transport.set_write_buffer_limits(high=1 << 62)  # `_MOST` and the deadlines are the limit
+        self._transport = cast(asyncio.Transport, transport)  # as create_connection makes: uvloop's is of no such class
+        self._transport.set_write_buffer_limits(high=(1 << 31) - 1)  # `_MOST` and the deadlines are the limit
 
     def data_received(self, data: bytes) -> None:
         if self.lost is not None:

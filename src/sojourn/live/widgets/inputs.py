@@ -119,8 +119,9 @@ class _Typed(Input):
 
 class TextInput(_Typed):
     """A line of text to type. ``placeholder`` is shown while it is empty, ``password`` hides what is typed from who
-    looks on. A line break is refused with `UnsupportedValue`, as is text of more than ``max_length`` characters; a
-    ``value`` that a smaller ``max_length`` does not allow any more reads cut."""
+    looks on; of one in a form, the callback is given what was typed, and it is not kept. A line break is refused with
+    `UnsupportedValue`, as is text of more than ``max_length`` characters; a ``value`` that a smaller ``max_length``
+    does not allow any more reads cut."""
 
     kind: ClassVar[str] = "text_input"
 
