@@ -21,5 +21,6 @@ bounded, in rounds or in seconds, and every temporary folder is removed.
     valkey.py, with valkey_rivals.py and valkey_memory.py; postgres.py, with postgres_rivals.py; asgi.py and
     asgi_redis.py   the same on servers
     http.py   whole requests, with wrk; http_apps/ has the applications
+    live.py   live apps, in parts (live_*.py) and with a browser; live_apps/ has the applications
     __main__.py   the command line
 """

@@ -26,6 +26,7 @@ NAMES = (
     "feed",
     "state",
     "dictstore",
+    "live",
     "million",
 )
 

@@ -28,8 +28,8 @@ Tickets = dict[str, float]
 
 def ticket(session: BaseSession, life: float = TICKET_LIFE) -> str:
     """A ticket for this session, good once it is committed (a response commits before it leaves), for ``life`` seconds,
-    and for one socket. Where the session is stored nowhere yet, it is from now on. Whoever signs in makes the tickets of
-    before worthless."""
+    and for one socket. Where the session is stored nowhere yet, it is from now on. Whoever signs in makes the tickets
+    of before worthless."""
     secret = ids.mint_secret()
     name, now = _name(secret), session.loaded_at
 

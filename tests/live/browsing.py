@@ -26,7 +26,7 @@ from visiting import Site, served
 
 from servers.process import LOOPBACK
 
-__all__ = ["FLAGS", "Guest", "Visits", "chromium", "faults", "live", "look", "unreachable"]
+__all__ = ["FLAGS", "Guest", "Visits", "chromium", "faults", "live", "look", "unreachable", "wake"]
 
 FLAGS: Final = [
     "--no-sandbox",
@@ -37,7 +37,7 @@ FLAGS: Final = [
     "--disable-component-update",
     "--disable-sync",
 ]
-PATIENCE: Final = 8_000  # ms: a busy machine is no failure
+PATIENCE: Final = 20_000  # ms: a busy machine is no failure
 
 expect.set_options(timeout=PATIENCE)
 
@@ -129,6 +129,11 @@ class Visits:
         self._serving.__exit__(*why)
         if why[0] is None:
             assert [one for guest in self.guests for one in guest.complaints] == []
+
+
+def wake(page: Page) -> None:
+    """Tell a page that there is a network, as browsers do: it need not wait for its next attempt."""
+    page.evaluate("dispatchEvent(new Event('online'))")
 
 
 def live(page: Page) -> None:
@@ -291,6 +296,7 @@ def unreachable(page: Page) -> list[str]:
 
 def look(page: Page, folder: Path, name: str) -> None:
     """A picture at phone and desktop width, light and dark, to be looked at; and no `faults` in any of them."""
+    page.bring_to_front()
     for width, height in ((360, 780), (1280, 900)):
         for scheme in ("light", "dark"):
             page.set_viewport_size({"width": width, "height": height})

@@ -155,7 +155,12 @@ class Visitor:
     def request(self, method: str, path: str = "/", **options: Any) -> httpx.Response:
         """What the server answers; cookies that it sets are kept."""
         headers = {**self.headers, **self.cookie_header(), **options.pop("headers", {})}
-        response = httpx.request(method, self.root + path, headers=headers, timeout=PATIENCE, **options)
+        options = {
+            "timeout": PATIENCE,
+            "verify": False,
+            **options,
+        }  # there is no TLS, whose authorities take long to load
+        response = httpx.request(method, self.root + path, headers=headers, **options)
         for name, value in response.cookies.items():
             self.cookies[name] = value
         for line in response.headers.get_list("set-cookie"):
@@ -190,7 +195,8 @@ class Visitor:
         """A socket, before its hello."""
         headers = {**self.headers, **self.cookie_header(), **options.pop("headers", {})}
         url = self.root.replace("http", "ws", 1) + "/_live/socket" + query
-        made = connect(url, additional_headers=headers, open_timeout=PATIENCE, ping_interval=None, **options)
+        options = {"open_timeout": PATIENCE, "close_timeout": 1, "ping_interval": None, **options}
+        made = connect(url, additional_headers=headers, **options)
         return made.__enter__()  # it is closed by the tab, or by the server
 
     def open(self, name: str = "", model: Model | None = None, **options: Any) -> Tab:

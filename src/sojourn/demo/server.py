@@ -8,7 +8,6 @@ import logging
 import os
 import shlex
 import socket
-import sys
 import threading
 import webbrowser
 from contextlib import suppress
@@ -21,6 +20,7 @@ from ..cli.naming import public
 from ..cli.parsing import DEMO_PORT, DEMO_STORE
 from ..errors import SojournError
 from ..live import App
+from ..live.running import AnnouncingServer, options_for
 from .app import make_app
 from .devices import follow
 from .guard import Guard
@@ -31,7 +31,7 @@ __all__ = ["serve"]
 log = logging.getLogger("sojourn")
 
 _HOST: Final = "127.0.0.1"
-_LONGEST_FRAME: Final = 256 * 1024  # bytes that uvicorn takes: a longer one than the app does, which says so
+_LONGEST_FRAME: Final = 64 * 1024  # bytes that the app takes
 
 
 class PortTaken(SojournError):
@@ -45,30 +45,21 @@ def serve(*, port: int, store: str, browser: bool, as_json: bool = False) -> int
         port = listening.getsockname()[1]
         app, here = make_app(store, _command(port, public(store)), public(store))
         url = f"http://{_HOST}:{port}/"
-        config = uvicorn.Config(
-            Guard(app),
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            ws_max_size=_LONGEST_FRAME,
-            ws_per_message_deflate=False,
-        )
-        server = _Server(config, app, here, str(port))
-        server.announcement = _announcement(url, store, as_json)
+        config = uvicorn.Config(Guard(app), server_header=False, **options_for(_LONGEST_FRAME))
+        server = _Server(config, _announcement(url, store, as_json), app, here, str(port))
         server.open_at = url if browser else None
         with suppress(KeyboardInterrupt):  # the ordinary way to end it
             server.run(sockets=[listening])
     return 0 if server.started else 1
 
 
-class _Server(uvicorn.Server):
-    """Says where it is once it can be reached, and keeps the page's lists right while it is."""
+class _Server(AnnouncingServer):
+    """Keeps the page's lists right while it can be reached."""
 
-    announcement = ""
     open_at: str | None = None
 
-    def __init__(self, config: uvicorn.Config, app: App, here: set[str], name: str) -> None:
-        super().__init__(config)
+    def __init__(self, config: uvicorn.Config, announcement: str, app: App, here: set[str], name: str) -> None:
+        super().__init__(config, announcement)
         self._app = app
         self._here = here
         self._name = name
@@ -82,8 +73,6 @@ class _Server(uvicorn.Server):
         self._keepers = [asyncio.create_task(one) for one in work]
         for keeper in self._keepers:
             keeper.add_done_callback(_look_at)
-        sys.stdout.write(self.announcement)
-        sys.stdout.flush()
         if self.open_at is not None:
             threading.Thread(target=webbrowser.open, args=(self.open_at,), daemon=True).start()
 

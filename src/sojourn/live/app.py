@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import dataclasses
 import inspect
 import logging
@@ -25,8 +26,10 @@ from ..sockets import Message, Receive, Scope, Send
 from .callbacks import Callbacks, arguments
 from .connection import Connection
 from .everyone import Everyone, Shared
+from .page import showing
 from .rooms import Limits, Rooms
 from .runner import Runner
+from .running import options_for, run
 from .serving import router
 from .session import Done, Session, in_loop
 from .widget import Widget
@@ -181,8 +184,9 @@ class App(Adding):
     # --- Sessions, from outside of their callbacks -------------------------------------------------------------------
 
     def add_widget_to_session(self, session_id: str, widget: Widget) -> Awaitable[None]:
-        """Show a widget to one session, named by its id or its handle. In a thread it is committed when this returns;
-        in a coroutine, await it. Raises `SessionNotFound`, `StoreUnavailable`, `OutcomeUnknown`."""
+        """Show a widget to one session, named by its id or its handle. In a thread of your own it is committed when
+        this returns; in a coroutine, await it; in a callback (``def``) it is done soon after, and logged if it cannot
+        be. Raises `SessionNotFound`, `StoreUnavailable`, `OutcomeUnknown`."""
         return self._do(self._add_to(session_id, widget))
 
     def end_session(self, session_id: str) -> Awaitable[None]:
@@ -225,7 +229,8 @@ class App(Adding):
             await self.engine.end_session(session_id)
 
     def _do(self, work: Coroutine[Any, Any, None]) -> Awaitable[None]:
-        """In a thread wait until it is done; in a coroutine it goes on by itself, and can be awaited."""
+        """In a thread wait until it is done; in a coroutine it goes on by itself, and can be awaited. In a callback it
+        goes on by itself, too: two sessions that wait for each other would wait for ever."""
         if in_loop():
             return asyncio.ensure_future(work)
         try:
@@ -233,7 +238,11 @@ class App(Adding):
         except RuntimeError:
             work.close()
             raise
-        asyncio.run_coroutine_threadsafe(work, rooms.loop).result()
+        done, turn = asyncio.run_coroutine_threadsafe(work, rooms.loop), showing.get()
+        if turn is None or not turn.open:
+            done.result()
+        else:
+            done.add_done_callback(_log_failure)
         return Done()
 
     def _running(self) -> Rooms:
@@ -244,16 +253,8 @@ class App(Adding):
     # --- Serving -----------------------------------------------------------------------------------------------------
 
     def run(self, host: str = "127.0.0.1", port: int = 8501, **options: Any) -> None:
-        """Serve the app until it is stopped. ``options`` are uvicorn's."""
-        import uvicorn
-
-        chosen: dict[str, Any] = {
-            "log_level": "warning",
-            "ws_max_size": 4 * self._limits.message_bytes,
-            "ws_per_message_deflate": False,  # frames are short, and it would cost each socket its buffers
-            **options,
-        }
-        uvicorn.run(self, host=host, port=port, **chosen)
+        """Serve the app until it is stopped. ``options`` are uvicorn's, and win over what is chosen here."""
+        run(self, host, port, {**options_for(self._limits.message_bytes), **options})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -311,8 +312,8 @@ class App(Adding):
         if rooms is not None:
             await self.everyone.close()
             await rooms.close()
-        if self._ends_sessions:
-            await self.engine.end_sessions(keep=Handle(self.everyone.handle))
+            if self._ends_sessions:
+                await self.engine.end_sessions(keep=Handle(self.everyone.handle))
         if self._owned:
             await self.engine.close()
 
@@ -360,6 +361,11 @@ class App(Adding):
 
     def __repr__(self) -> str:
         return f"<App {self.name}>"
+
+
+def _log_failure(done: concurrent.futures.Future[None]) -> None:
+    if not done.cancelled() and done.exception() is not None:
+        log.warning("what a callback asked for another session could not be done: %r", done.exception())
 
 
 def _caller() -> str:

@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator
 from copy import deepcopy
 from functools import partial
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from ..engine import Engine
-from ..errors import SessionGone, StoreError, UnsupportedValue
+from ..errors import SessionGone, SojournError, StoreError, UnsupportedValue
 from ..ids import mint_secret
 from ..record import Amendment, Record
 from ..session import BaseSession
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from .rooms import Rooms
 
 __all__ = ["Everyone", "Shared"]
+
+Post: TypeAlias = Callable[[BaseSession], None]
+"""A change of the values."""
 
 log = logging.getLogger("sojourn")
 
@@ -53,7 +56,7 @@ class Everyone:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._record: Record | None = None
         self._view: BaseSession | None = None
-        self._posted: list[Callable[[BaseSession], None]] = []
+        self._posted: list[Post] = []
         self._watch: Watch | None = None
         self._flushing = False
         self._due = False
@@ -158,10 +161,9 @@ class Everyone:
         done; else it is tried again."""
         page = self.page
         with page.lock:
-            record, posted, batch = self._record, self._posted, page.take_batch()
-            assert record is not None  # noqa: S101 - it was started
+            posted, batch = self._posted, page.take_batch()
             writes, page.writes, self._posted = page.writes, {}, []
-            fields = self._engine.resume(record)
+            fields = self._engine.resume(self._kept_record)
             self._write(fields, writes, posted)
         try:
             others = await self._engine.save_seeing(fields)
@@ -174,6 +176,8 @@ class Everyone:
             log.warning("a change of the app's page could not be kept, it is tried again: %s", error)
             self._take_back(writes, posted, batch)
             return False
+        except SojournError:  # one of the changes cannot be kept at all: too large, say
+            return await self._keep_one_by_one(writes, posted, batch)
         with page.lock:
             self._record = fields.record
             self._tell(batch)
@@ -183,6 +187,39 @@ class Everyone:
             self._tell(theirs)
             self._view = self._fresh_view()
         return True
+
+    async def _keep_one_by_one(self, writes: dict[str, Write], posted: list[Post], batch: Batch) -> bool:
+        """Commit changes one by one. One that cannot be kept is logged and undone. Returns as `_flush`."""
+        undone: set[str] = set()
+        rest: list[tuple[dict[str, Write], list[Post]]] = [({name: write}, []) for name, write in writes.items()]
+        rest += [({}, [change]) for change in posted]
+        while rest:
+            fields = self._engine.resume(self._kept_record)
+            self._write(fields, *rest[0])
+            try:
+                await self._engine.save_seeing(fields)
+            except (StoreError, SessionGone) as error:
+                log.warning("a change of the app's page could not be kept, it is tried again: %s", error)
+                left = {name: write for some, _ in rest for name, write in some.items()}
+                self._take_back(left, [change for _, some in rest for change in some], batch)
+                return False
+            except SojournError as error:
+                log.error("a change of what all see cannot be kept, and was undone: %s", error)  # noqa: TRY400
+                undone |= rest[0][0].keys()
+            else:
+                self._record = fields.record
+            del rest[0]
+        with self.page.lock:
+            self._absorb(self._engine.resume(self._kept_record), undone | writes.keys())
+            mine, self.page.batch = self.page.batch, Batch()
+            self._tell(_together(batch, mine))
+            self._view = self._fresh_view()
+        return True
+
+    @property
+    def _kept_record(self) -> Record:
+        assert self._record is not None  # noqa: S101 - it was started
+        return self._record
 
     async def _begin_anew(self) -> None:
         """Make another record, or take that which another process has made; the page is as that one has it."""
@@ -197,9 +234,7 @@ class Everyone:
             self._absorb(self._engine.resume(record), set(before.fields) | set(record.fields))
             self._view = self._fresh_view()
 
-    def _write(
-        self, fields: BaseSession, writes: dict[str, Write], posted: list[Callable[[BaseSession], None]]
-    ) -> None:
+    def _write(self, fields: BaseSession, writes: dict[str, Write], posted: list[Post]) -> None:
         """Put changes into a session object. One that cannot be kept is logged, and the others are none the worse."""
         assert self._rooms is not None  # noqa: S101 - it was started
         finish = partial(self._rooms.finish_callbacks, None)
@@ -210,7 +245,7 @@ class Everyone:
             except Exception:  # a function of the application's, or a value that cannot be kept
                 log.exception("a change of what all see could not be kept")
 
-    def _take_back(self, writes: dict[str, Write], posted: list[Callable[[BaseSession], None]], batch: Batch) -> None:
+    def _take_back(self, writes: dict[str, Write], posted: list[Post], batch: Batch) -> None:
         """It could not be kept: it is to be kept and told with what comes next."""
         with self.page.lock:
             self._posted = posted + self._posted
@@ -220,14 +255,7 @@ class Everyone:
                     write = Patch((*before.steps, *write.steps), write.creates)
                 writes[name] = write
             self.page.writes = writes
-            later = self.page.batch
-            batch.added.update(later.added)
-            batch.removed.update(later.removed)
-            batch.replaced.update(later.replaced)
-            batch.reordered.update(later.reordered)
-            for widget, names in later.updated.items():
-                batch.updated.setdefault(widget, set()).update(names)
-            self.page.batch = batch
+            self.page.batch = _together(batch, self.page.batch)
 
     async def _heard(self, fields: BaseSession) -> set[str]:
         """What others changed, as far as the watch tells."""
@@ -322,6 +350,17 @@ class Shared:
         with self._everyone.page.lock:
             view = self._everyone.values
             return iter([] if view is None else [name for name in view if not name.startswith(FIELDS)])
+
+
+def _together(batch: Batch, later: Batch) -> Batch:
+    """Two batches as one."""
+    batch.added.update(later.added)
+    batch.removed.update(later.removed)
+    batch.replaced.update(later.replaced)
+    batch.reordered.update(later.reordered)
+    for widget, names in later.updated.items():
+        batch.updated.setdefault(widget, set()).update(names)
+    return batch
 
 
 def _copy(view: BaseSession, name: str, default: Any) -> Any:

@@ -166,6 +166,8 @@ class Layer:
         self.roots: list[Widget] = []
         self.batch = Batch()
         self.writes: dict[str, Write] = {}
+        self.strays: dict[str, dict[str, Any]] = {}
+        """What is kept of widgets, by their keys, that are in one that is not there."""
 
     # --- What a page says of itself ------------------------------------------------------------------------------
 
@@ -379,13 +381,14 @@ class Layer:
 
     def absorb(self, fields: Mapping[str, dict[str, Any] | None], kinds: Mapping[str, type[Widget]]) -> None:
         """Take over fields of the record as they are now; None: one is not there. A widget whose parent is not there
-        is nowhere, either."""
-        come: dict[str, dict[str, Any]] = {}
+        is a stray: nowhere, until it comes."""
+        come, self.strays = self.strays, {}
         for name, kept in fields.items():
             if name.startswith(OVERRIDE):
                 self._absorb_override(name.removeprefix(OVERRIDE), kept or {})
             elif name.startswith(WIDGET):
                 key = name.removeprefix(WIDGET)
+                come.pop(key, None)
                 if kept is not None and kept.get("kind") in kinds:
                     come[key] = kept
                 elif key in self.widgets:
@@ -397,6 +400,7 @@ class Layer:
             for key in ready:
                 kept = come.pop(key)
                 self._absorb_widget(key, kept, kinds[kept["kind"]])
+        self.strays = come
         for key in come:
             if key in self.widgets:
                 self._take_out(self.widgets[key])

@@ -437,6 +437,7 @@ class SessionPage(Layer):
     def become(self, kept: Mapping[str, dict[str, Any]], kinds: Mapping[str, type[Widget]]) -> None:
         """Be as it is kept, and forget what was changed: nothing of that is to be told or kept."""
         self.writes.clear()
+        self.strays.clear()
         gone = dict.fromkeys(
             name
             for name in (*(WIDGET + key for key in self.widgets), *(OVERRIDE + key for key in self.overrides))

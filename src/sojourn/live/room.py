@@ -46,6 +46,7 @@ By: TypeAlias = "tuple[Connection, int]"
 log = logging.getLogger("sojourn")
 
 _TABS: Final = 32  # tabs of which it is kept what was done
+_MOST_TABS: Final = 256  # or at most, though they were heard of lately
 _TABS_HERE: Final = 256  # and of which this process knows it
 _TAB_LIFE: Final = 3600.0  # seconds for which that is kept at least
 _ERRORS: Final = 256  # answers that are kept for tabs that may not have heard of them
@@ -112,7 +113,7 @@ class Room:
 
     async def _turn(self, work: Callable[[Session], Awaitable[T]], by: By | None = None) -> T:
         self._check()
-        session = Session(self._rooms.engine.resume(self.record), self.page, self)
+        session, told = Session(self._rooms.engine.resume(self.record), self.page, self), self.log.app
         token = showing.set(session)
         try:
             try:
@@ -123,6 +124,8 @@ class Room:
             return result
         except BaseException:
             self._load_page()
+            for connection in self.connections if self.log.app != told else ():
+                connection.show_all()  # what all see changed meanwhile, and was told as this turn had it
             raise
         finally:
             session.close()
@@ -145,7 +148,7 @@ class Room:
             raise
         self.record = fields.record
         if others:
-            self._absorb(fields, others)
+            self._absorb(others)
         self._show(by)
         if session.renewal:
             self._renew(session, by)
@@ -155,9 +158,11 @@ class Room:
         now, name = self._rooms.engine.clock(), TAB + by[0].tab
         if name not in self.record.fields:
             tabs = [one for one in self.record.fields if one.startswith(TAB)]
-            for one in tabs if len(tabs) >= _TABS else ():
-                if now - fields[one][1] > _TAB_LIFE:
-                    del fields[one]
+            if len(tabs) >= _TABS:
+                tabs.sort(key=lambda one: float(fields[one][1]), reverse=True)
+                for one in tabs[_TABS:]:
+                    if now - fields[one][1] > _TAB_LIFE or one in tabs[_MOST_TABS:]:
+                        del fields[one]
         number = by[1]
 
         def claim(kept: list[Any] | None) -> list[Any]:  # on what is stored, at the commit: another process may have it
@@ -201,7 +206,7 @@ class Room:
         if in_loop():
             raise RuntimeError(
                 "a session's widget was changed in the event loop, outside of its callbacks: use "
-                "`async with app.session(handle) as session:`, or do it in a thread"
+                "`await app.in_session(handle, function)`, or do it in a thread"
             )
         asyncio.run_coroutine_threadsafe(self._changed_in_a_turn(change), self._rooms.loop).result()
 
@@ -377,7 +382,7 @@ class Room:
             return  # the watch tells again, or the next turn finds it
         self.record = fields.record
         if others:
-            self._absorb(fields, others)
+            self._absorb(others)
             self._show(None)
 
     async def _is_over(self) -> None:
@@ -394,7 +399,10 @@ class Room:
                 change = await self.watch.next(0.5)
             self.end("ended" if change is None else change.reason or "ended")
 
-    def _absorb(self, fields: BaseSession, names: set[str]) -> None:
+    def _absorb(self, names: set[str]) -> None:
+        """Take over what is kept under these names. It is read from the record: the object of a turn goes on showing
+        what it was asked for before its commit."""
+        fields = self._rooms.engine.resume(self.record)
         kept = {name: fields.get(name) for name in names if name.startswith((WIDGET, OVERRIDE))}
         if kept:
             self.page.absorb(kept, KINDS)
@@ -432,6 +440,13 @@ class Room:
         """The app's page changed."""
         self.log.push_app(number, text)
         self._kick()
+        if self.page.strays:
+            self.begin(self._place_strays())
+
+    async def _place_strays(self) -> None:
+        """Widgets of this session that are in one of the app's may have their place now."""
+        self.page.absorb({}, KINDS)
+        self._show(None)
 
     def _push(self, changes: Changes) -> None:
         self.log.push(encode(changes))

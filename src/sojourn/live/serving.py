@@ -26,7 +26,7 @@ from ..exchange import ANSWERED, Exchange, answer_for
 from ..session import PlainAsyncSession
 from ..sockets import AGAIN, POLICY, Receive, Scope, Send, is_ours, refuse, reject
 from ..tickets import redeem, ticket
-from ..transport import headers_to_set
+from ..transport import headers_to_clear, headers_to_set
 from .connection import Connection
 from .kept import BEGUN, write_fields
 from .page import showing
@@ -64,10 +64,13 @@ _PAGE: Final = """<!doctype html>
 </body>
 </html>
 """
-_ONE_MOMENT: Final = (
-    '<!doctype html><meta charset="utf-8"><meta http-equiv="refresh" content="1"><title>One moment</title>'
-    "<p>One moment: your session has just been renewed.</p>\n"
-)
+_ONE_MOMENT: Final = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="refresh" content="2"><title>One moment</title>
+<p>One moment: your session has just been renewed.</p>
+<form method="post" action="{root}_live/forget"><button>It does not go on? Start again</button></form>
+</html>
+"""
 
 
 def router(app: App) -> Router:
@@ -77,6 +80,7 @@ def router(app: App) -> Router:
             Route("/", _Page(app), methods=["GET"]),
             Route("/health", _Health(app)),
             Route("/_live/renew", _Renew(app), methods=["POST"]),
+            Route("/_live/forget", _Forget(app), methods=["POST"]),
             Route("/_live/{name}", _static, methods=["GET"]),
             WebSocketRoute("/_live/socket", _Socket(app)),
         ],
@@ -112,7 +116,8 @@ class _Page:
         exchange = app.exchange(scope)
         fields = await exchange.begin(credentials_of(scope))
         if fields.presented == "superseded":
-            return Response(_ONE_MOMENT, 503, {"Retry-After": "1", "Cache-Control": "no-store"}, "text/html")
+            moment = _ONE_MOMENT.format(root=html.escape(_root(scope)))
+            return Response(moment, 503, {"Retry-After": "1", "Cache-Control": "no-store"}, "text/html")
         fields.accessed = True
         if not fields.stored:
             await self._begin(exchange)
@@ -155,17 +160,21 @@ _SAFE: Final = {
 
 
 def _page(scope: Scope, app: App, page: str, entry: str) -> str:
-    root = scope.get("root_path", "").rstrip("/") + "/"
     named = " data-named" if "url" in app.engine.config.transports else ""
     return _PAGE.format(
         lang=html.escape(app.lang),
-        root=html.escape(root),
+        root=html.escape(_root(scope)),
         entry=f' data-ticket="{html.escape(entry)}"{named}' if entry else named,
         title=html.escape(app.title_text),
         css=_version("live.css"),
         js=_version("live.js"),
         page=page.replace("<", "\\u003c"),
     )
+
+
+def _root(scope: Scope) -> str:
+    """The path that the app is mounted under, with a slash at its end."""
+    return str(scope.get("root_path", "")).rstrip("/") + "/"
 
 
 class _Socket:
@@ -255,6 +264,23 @@ class _Renew:
         for name, value in headers_to_set("cookie", session_id, cookie, None):
             response.headers.append(name, value)
         return response
+
+
+class _Forget:
+    """``POST /_live/forget``: away with a cookie whose successor got lost on the way, and to the page."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        if not is_ours(scope, request.headers.get("host", ""), self._app.allowed_origins):
+            await PlainTextResponse("Forbidden\n", 403)(scope, receive, send)
+            return
+        response = Response(status_code=303, headers={"Location": _root(scope), "Cache-Control": "no-store"})
+        for name, value in headers_to_clear("cookie", self._app.cookie_for(scope)):
+            response.headers.append(name, value)
+        await response(scope, receive, send)
 
 
 class _Health:
