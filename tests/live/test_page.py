@@ -16,10 +16,12 @@ from visiting import Model
 
 from sojourn import ConfigurationError, UnsupportedValue
 from sojourn.live import widgets as w
+from sojourn.live.app_page import AppPage
 from sojourn.live.kept import Write, write_fields
-from sojourn.live.layer import operations
-from sojourn.live.page import AppPage, SessionPage, showing
+from sojourn.live.page import SessionPage
 from sojourn.live.protocol import Changes
+from sojourn.live.telling import operations
+from sojourn.live.turns import showing
 from sojourn.live.widget import Refused, Widget, copied
 from sojourn.live.widgets import KINDS
 

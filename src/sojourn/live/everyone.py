@@ -21,10 +21,10 @@ from ..ids import mint_secret
 from ..record import Amendment, Record
 from ..session import BaseSession
 from ..watching import Watch
+from .app_page import AppPage
 from .kept import FIELDS, Patch, Write, patched, write_fields
-from .layer import Batch, operations
-from .page import AppPage
 from .protocol import Changes, Position, encode
+from .telling import Batch, operations
 from .widgets import KINDS
 
 if TYPE_CHECKING:

@@ -1,47 +1,29 @@
-"""A page: what everybody sees (`AppPage`), and over it what is one session's own (`SessionPage`). No I/O.
-
-The app's page is what its program declares, and what was changed since, by whatever process. A session's page is that,
-with some properties of its own (what was typed, what is hidden), and its own widgets: at the end, or inside a widget of
-the app's.
+"""A session's page: the app's, with some properties of its own (what was typed, what is hidden), and its own widgets:
+at the end, or inside a widget of the app's. No I/O.
 """
 
 from __future__ import annotations
 
-import threading
-from collections import ChainMap, Counter
+from collections import ChainMap
 from collections.abc import Callable, Mapping, Sequence
-from contextvars import ContextVar
 from functools import wraps
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from msgspec import Struct
 
 from ..errors import ConfigurationError
+from .app_page import AppPage
 from .kept import OVERRIDE, WIDGET, Patch, Step
-from .layer import Batch, Layer, operations
+from .layer import Layer
 from .protocol import Operation
+from .telling import Batch, operations
+from .turns import page_here
 from .widget import Callback, EventName, Refused, Widget
 from .widgets import Form, Input
 
-__all__ = ["AppPage", "SessionPage", "Taken", "Turn", "showing"]
-
-
-class Turn(Protocol):
-    """The handling of one event of a session."""
-
-    page: SessionPage
-    open: bool
-
+__all__ = ["SessionPage", "Taken"]
 
 M = TypeVar("M", bound=Callable[..., None])
-
-showing: ContextVar[Turn | None] = ContextVar("sojourn_live_turn", default=None)
-"""The turn of whose callback this is a part; None: of none."""
-
-
-def _page_here() -> SessionPage | None:
-    turn = showing.get()
-    return turn.page if turn is not None and turn.open else None
 
 
 def _in_a_turn(method: M) -> M:
@@ -49,7 +31,7 @@ def _in_a_turn(method: M) -> M:
 
     @wraps(method)
     def change(page: SessionPage, *args: Any) -> None:
-        if _page_here() is page:
+        if page_here() is page:
             method(page, *args)
         else:
             page.elsewhere(lambda: change(page, *args))
@@ -65,143 +47,6 @@ class Taken(Struct, frozen=True):
     """The inputs that have another value now."""
     value: Any
     """What the callbacks are given: of a form, the values of all its inputs that are shown, sent or not."""
-
-
-class AppPage(Layer):
-    """What everybody sees. Any thread may change it; `changed` is called after each change."""
-
-    prefix = "g"
-
-    def __init__(self, refer: Callable[[Callback], Any], changed: Callable[[], None]) -> None:
-        super().__init__(refer)
-        self.lock = threading.RLock()
-        self._changed = changed
-        self.declaring = True
-        """Whether the program still declares it: nothing of that is kept, as each process declares it anew."""
-        self._counted: Counter[str] = Counter()
-        self._declared: dict[str, Widget] = {}
-        self._overridden: dict[str, dict[str, Any]] = {}
-
-    def declared(self) -> None:
-        """The program has declared what it has: what comes now is told and kept."""
-        if self.declaring:
-            self.declaring = False
-            self._declared = dict(self.widgets)
-            self.batch = Batch()
-            self.writes.clear()
-
-    def take_batch(self) -> Batch:
-        """What changed since this was last asked."""
-        batch, self.batch = self.batch, Batch()
-        return batch
-
-    # --- Home --------------------------------------------------------------------------------------------------------
-
-    def read(self, widget: Widget, name: str) -> Any:
-        page = _page_here()
-        if page is not None and page.below is self:
-            own = page.overrides.get(widget._key)
-            if own is not None and name in own:
-                return own[name]
-        return widget._props[name]
-
-    def assign(self, widget: Widget, name: str, value: Any) -> None:
-        page = _page_here()
-        if page is not None and page.below is self and widget.properties[name].own:
-            page.assign(widget, name, value)
-            return
-        with self.lock:
-            self._remember(widget, name)
-            super().assign(widget, name, value)
-        self._changed()
-
-    def update(self, widget: Widget, name: str, function: Callable[[Any], Any]) -> None:
-        page = _page_here()
-        if page is not None and page.below is self and widget.properties[name].own:
-            page.update(widget, name, function)
-            return
-        with self.lock:
-            self._remember(widget, name)
-            super().update(widget, name, function)
-        self._changed()
-
-    def add(self, widget: Widget, into: Widget | None, before: Widget | None) -> None:
-        with self.lock:
-            super().add(widget, into, before)
-        self._changed()
-
-    def remove(self, widget: Widget) -> None:
-        with self.lock:
-            super().remove(widget)
-            for one in widget.walk():
-                if one._key in self._declared:
-                    self.writes[OVERRIDE + one._key] = Patch((Step(("gone",), True),), creates=True)
-        self._changed()
-
-    def replace(self, widget: Widget, other: Widget) -> None:
-        with self.lock:
-            if any(one._key in self._declared for one in widget.walk()) and not self.declaring:
-                raise ConfigurationError(
-                    f"{widget!r} is declared by the program: change its properties, or hide it and add another"
-                )
-            super().replace(widget, other)
-        self._changed()
-
-    def order(self, parent: Widget | None, children: Sequence[Widget]) -> None:
-        with self.lock:
-            super().order(parent, children)
-        self._changed()
-
-    def listen(self, widget: Widget, event: EventName, callback: Callback) -> None:
-        with self.lock:
-            super().listen(widget, event, callback)
-            self._patch_on(widget)
-        self._changed()
-
-    def _some_key(self, widget: Widget) -> str:
-        """While the program declares it, the same in each process."""
-        if not self.declaring:
-            return super()._some_key(widget)
-        self._counted[widget.kind] += 1
-        return f"{widget.kind}-{self._counted[widget.kind]}"
-
-    def _patch(self, widget: Widget, step: Step) -> None:
-        if self.declaring:
-            return
-        if self._declared.get(widget._key) is not widget:
-            super()._patch(widget, step)
-            return
-        if step.path == ("on",):
-            return  # what is declared has its callbacks from the program, in each process
-        if step.function is not None:
-            as_declared = self._overridden[widget._key][step.path[-1]]
-            step = Step(step.path, step.value, step.function, as_declared)
-        name = OVERRIDE + widget._key
-        before = self.writes.get(name)
-        self.writes[name] = Patch((*(before.steps if isinstance(before, Patch) else ()), step), creates=True)
-
-    def _remember(self, widget: Widget, name: str) -> None:
-        """Note how a widget was declared, before that is changed."""
-        if not self.declaring and self._declared.get(widget._key) is widget:
-            self._overridden.setdefault(widget._key, {}).setdefault(name, widget._props[name])
-
-    def _absorb_override(self, key: str, kept: dict[str, Any]) -> None:
-        """What was changed about a declared widget, by whatever process."""
-        widget = self.widgets.get(key)
-        if widget is None or self._declared.get(key) is not widget:
-            return
-        if kept.get("gone"):
-            self._take_out(widget)
-            return
-        for name, value in {**self._overridden.get(key, {}), **kept.get("props", {})}.items():
-            if name in widget.properties and widget._props[name] != value:
-                self._remember(widget, name)
-                widget._props[name] = value
-                self._updated(widget, name)
-        if "at" in kept and kept["at"] != widget._at:
-            widget._at = kept["at"]
-            self.siblings(widget._parent).sort(key=lambda one: (one._at, one._key))
-            self.batch.reordered[widget._parent] = None
 
 
 class SessionPage(Layer):

@@ -12,26 +12,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import traceback
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from msgspec import UNSET
 
-from ..errors import ConflictError, OutcomeUnknown, SessionGone, StoreError
+from ..errors import SessionGone, StoreError
 from ..record import Change, Record
-from ..session import BaseSession
 from ..watching import Watch
+from .answers import Answers
 from .callbacks import arguments
-from .kept import OVERRIDE, TAB, WIDGET, write_fields
+from .events import Events
+from .kept import OVERRIDE, WIDGET, write_fields
 from .log import Log
-from .page import SessionPage, Taken, showing
-from .protocol import VERSION, Ack, Changes, Ended, ErrorCode, ErrorFrame, Event, PageFrame, Renew, encode
+from .page import SessionPage
+from .protocol import VERSION, Ack, Changes, Ended, Event, PageFrame, Renew, encode
 from .session import Done, Session, in_loop
-from .widget import Refused, Widget
-from .widgets import KINDS, Form, TextInput
+from .turns import showing
+from .widgets import KINDS
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -44,12 +44,6 @@ By: TypeAlias = "tuple[Connection, int]"
 """Whose event a turn handles, and its number."""
 
 log = logging.getLogger("sojourn")
-
-_TABS: Final = 32  # tabs of which it is kept what was done
-_MOST_TABS: Final = 256  # or at most, though they were heard of lately
-_TABS_HERE: Final = 256  # and of which this process knows it
-_TAB_LIFE: Final = 3600.0  # seconds for which that is kept at least
-_ERRORS: Final = 256  # answers that are kept for tabs that may not have heard of them
 
 
 class Room:
@@ -67,9 +61,8 @@ class Room:
         self.ended = ""
         """Why the session is over; empty: it is not."""
         self.log = Log(rooms.everyone.position)
-        self._done: dict[str, int] = {}
-        self._errors: dict[tuple[str, int], ErrorFrame] = {}
-        """How events were answered that were not done, by tab and number: if they come again, that is the answer."""
+        self.answers = Answers()
+        self._events = Events(self, rooms, self.answers)
         self._jobs: deque[Coroutine[Any, Any, None]] = deque()
         self._working: asyncio.Task[None] | None = None
         self._looking = False
@@ -100,7 +93,7 @@ class Room:
 
         async def job() -> None:
             try:
-                result = await self._turn(lambda session: self._rooms.call(function, session))
+                result = await self.turn(lambda session: self._rooms.call(function, session))
             except BaseException as error:  # for whoever waits for it
                 if not done.done():
                     done.set_exception(error)
@@ -111,7 +104,9 @@ class Room:
         self.begin(job())
         return done
 
-    async def _turn(self, work: Callable[[Session], Awaitable[T]], by: By | None = None) -> T:
+    async def turn(self, work: Callable[[Session], Awaitable[T]], by: By | None = None) -> T:
+        """Do this as a turn, within a job that was begun: no other goes on. What it changed is committed and shown; if
+        it raises, nothing is."""
         self._check()
         session, told = Session(self._rooms.engine.resume(self.record), self.page, self), self.log.app
         token = showing.set(session)
@@ -140,7 +135,7 @@ class Room:
         write_fields(fields, page.writes, partial(self._rooms.finish_callbacks, session))
         page.writes.clear()
         if by is not None:
-            self._note_done(fields, by)
+            self.answers.claim(fields, by[0].tab, by[1], engine.clock())
         try:
             others = await (engine.save_seeing(fields) if goes_on else engine.finish_seeing(fields))
         except SessionGone:
@@ -153,30 +148,11 @@ class Room:
         if session.renewal:
             self._renew(session, by)
 
-    def _note_done(self, fields: BaseSession, by: By) -> None:
-        """Keep what the last event of a tab was. Of tabs that were not heard of for long it is forgotten."""
-        now, name = self._rooms.engine.clock(), TAB + by[0].tab
-        if name not in self.record.fields:
-            tabs = [one for one in self.record.fields if one.startswith(TAB)]
-            if len(tabs) >= _TABS:
-                tabs.sort(key=lambda one: float(fields[one][1]), reverse=True)
-                for one in tabs[_TABS:]:
-                    if now - fields[one][1] > _TAB_LIFE or one in tabs[_MOST_TABS:]:
-                        del fields[one]
-        number = by[1]
-
-        def claim(kept: list[Any] | None) -> list[Any]:  # on what is stored, at the commit: another process may have it
-            if kept is not None and kept[0] >= number:
-                raise _AlreadyDone
-            return [number, now]
-
-        fields.update(name, claim)
-
     def _show(self, by: By | None) -> None:
         """Tell all tabs what changed."""
         ops = self.page.take_operations()
         if by is not None:
-            self._done[by[0].tab] = by[1]
+            self.answers.answered(by[0].tab, by[1])
         if ops:
             answers = UNSET if by is None else (by[0].tab, by[1])
             self._push(Changes(ops, s=self.log.next(), by=answers))
@@ -216,105 +192,9 @@ class Room:
 
         await self.run(work)
 
-    # --- Events ------------------------------------------------------------------------------------------------------
-
     def event(self, connection: Connection, event: Event) -> None:
         """A visitor did something."""
-        self.begin(self._event(connection, event))
-
-    async def _event(self, connection: Connection, event: Event) -> None:
-        try:
-            if self.ended:
-                return
-            if event.n > self._done.get(connection.tab, 0) + 1:
-                await self._refresh()  # the tab may come from another process
-            done = self._done.get(connection.tab, 0)
-            if event.n <= done:
-                connection.say(self._errors.get((connection.tab, event.n)) or Ack(event.n))  # it did not arrive
-            elif event.n != done + 1:
-                connection.say(ErrorFrame("out_of_order", f"the next event is {done + 1}", n=event.n))
-            else:
-                await self._handle(connection, event)
-        finally:
-            connection.handled()
-
-    async def _handle(self, connection: Connection, event: Event) -> None:
-        by = (connection, event.n)
-        try:
-            taken = self.page.take(event.id, event.event, event.value)
-        except Refused as refused:
-            self._answer(connection, event, refused.code, str(refused))
-            return
-        try:
-            await self._turn(lambda session: self._react(session, taken, event), by)
-        except _AlreadyDone:
-            await self._refresh()
-            connection.say(Ack(event.n))
-        except (StoreError, ConflictError) as error:
-            await self._not_kept(connection, event, error)
-        except SessionGone:
-            if not self.ended:
-                raise
-        except Exception as error:  # the application's own: told, logged, and nobody else is hurt
-            log.exception("a callback of %r failed", taken.widget)
-            self._failed(connection, event, error)
-            if taken.assigned:
-                await self._keep_value(connection, event)
-
-    async def _react(self, session: Session, taken: Taken, event: Event) -> None:
-        """Assign what was typed, and call the callbacks."""
-        _assign(taken.assigned)
-        for callback in self._rooms.callbacks_of(session, taken.widget, event.event):
-            await self._rooms.call(callback, *(session, taken.value)[: arguments(callback)])
-        if isinstance(taken.widget, Form):
-            clears = taken.widget.clear_on_submit
-            _empty(widget for widget in taken.assigned if clears or _is_secret(widget))
-
-    async def _keep_value(self, connection: Connection, event: Event) -> None:
-        """What a visitor typed is kept, though the callback has failed: it stands in the browser, too."""
-
-        async def work(session: Session) -> None:
-            assigned = self.page.take(event.id, event.event, event.value).assigned
-            _assign({widget: value for widget, value in assigned.items() if not _is_secret(widget)})
-
-        try:
-            await self._turn(work, (connection, event.n))
-        except Exception as error:  # the failure itself was told; of this one it is enough to log it
-            log.warning("what was typed into %s could not be kept: %s", event.id, error)
-
-    async def _not_kept(self, connection: Connection, event: Event, error: StoreError | ConflictError) -> None:
-        """The store did not take what an event did, or did not say so: the page shows what is stored."""
-        log.warning("an event of session %s was not kept: %s", self.record.handle, error)
-        await self._refresh()
-        if event.n <= self._done.get(connection.tab, 0):
-            connection.say(Ack(event.n))  # it was, after all
-        elif isinstance(error, OutcomeUnknown):
-            self._failed(connection, event, error, "unavailable", "The server cannot tell whether this was kept.")
-        else:
-            self._failed(connection, event, error, "unavailable", "The server could not keep this. Please try again.")
-        connection.show_all()
-
-    def _failed(
-        self,
-        connection: Connection,
-        event: Event,
-        error: Exception,
-        code: ErrorCode = "failed",
-        message: str = "Something went wrong.",
-    ) -> None:
-        """An event is answered by an error, and the tab shows what is kept."""
-        self._answer(connection, event, code, message, "".join(traceback.format_exception(error)))
-        connection.show_all()
-
-    def _answer(self, connection: Connection, event: Event, code: ErrorCode, message: str, detail: str = "") -> None:
-        """The end of an event that was not done."""
-        shown = detail if detail and self._rooms.debug else UNSET
-        frame = ErrorFrame(code, message, n=event.n, detail=shown)
-        self._done[connection.tab] = event.n
-        self._errors[connection.tab, event.n] = frame
-        if len(self._errors) > _ERRORS:
-            del self._errors[next(iter(self._errors))]
-        connection.say(frame)
+        self.begin(self._events.handle(connection, event))
 
     # --- What happens elsewhere --------------------------------------------------------------------------------------
 
@@ -335,7 +215,7 @@ class Room:
 
     def look_again(self) -> None:
         """Read the record anew: somebody has seen another one."""
-        self.begin(self._refresh())
+        self.begin(self.refresh())
 
     def tell(self, function: Callable[..., Any]) -> None:
         """Call a function of the application's in a turn of its own, for what it does: if it fails, that is logged. One
@@ -347,7 +227,7 @@ class Room:
             if not arguments(function, 1):
                 await self._rooms.call(function)
             elif not self.ended:
-                await self._turn(lambda session: self._rooms.call(function, session))
+                await self.turn(lambda session: self._rooms.call(function, session))
         except SessionGone:
             return  # it has ended before its turn came
         except Exception:  # the application's own: logged, and nobody else is hurt
@@ -363,14 +243,14 @@ class Room:
                     return
                 refresh = True
             if (refresh or self.watch.behind) and not self.ended:  # one that is behind keeps to itself what it hears
-                await self._refresh()
+                await self.refresh()
         except StoreError as error:
             log.info(
                 "what others did to session %s could not be read, it is tried again: %s", self.record.handle, error
             )
             self._rooms.loop.call_later(1.0, self._woken)
 
-    async def _refresh(self) -> None:
+    async def refresh(self) -> None:
         """Read the record anew, and show what others did."""
         fields = self._rooms.engine.resume(self.record)
         try:
@@ -406,20 +286,13 @@ class Room:
         kept = {name: fields.get(name) for name in names if name.startswith((WIDGET, OVERRIDE))}
         if kept:
             self.page.absorb(kept, KINDS)
-        self._learn_done(fields, (name for name in names if name.startswith(TAB)))
+        self.answers.learn(fields, names)
 
     def _load_page(self) -> None:
         """Make the page as the record has it."""
         self.page.become(self._kept_page(), KINDS)
         fields = self._rooms.engine.resume(self.record)
-        self._learn_done(fields, (name for name in self.record.fields if name.startswith(TAB)))
-
-    def _learn_done(self, fields: BaseSession, names: Iterable[str]) -> None:
-        """Take over what the last events of tabs were, as it is kept."""
-        for name in names:
-            tab, kept = name.removeprefix(TAB), fields.get(name)
-            if kept is not None:
-                self._done[tab] = max(self._done.get(tab, 0), kept[0])
+        self.answers.learn(fields, self.record.fields)
 
     def settled_page(self) -> SessionPage:
         """The page as it is kept: while a turn goes on, which may take long, one that is made for it."""
@@ -459,15 +332,14 @@ class Room:
     def page_frame(self, tab: str = "", first: int = 0) -> PageFrame:
         """The whole page, as it is kept. ``first``: the first event that the tab has heard nothing of; one that was
         answered by an error is not called done."""
-        everyone, done = self._rooms.everyone, self._done.get(tab, 0)
-        unheard = [n for of, n in self._errors if of == tab and n >= first] if first else []
+        everyone = self._rooms.everyone
         return PageFrame(
             VERSION,
             everyone.title,
             self.log.own,
             self.log.app,
             self.settled_page().children(),
-            min((n - 1 for n in unheard), default=done),
+            self.answers.told(tab, first),
         )
 
     def at_rest(self) -> bool:
@@ -479,15 +351,10 @@ class Room:
         frame = self.page_frame(tab, first)
         return encode(frame), self.log.end
 
-    def arrived(self, connection: Connection, next_event: int) -> None:
-        """A tab is here: what it has had answered, it will not send again."""
-        if next_event > 1:
-            self._done[connection.tab] = max(self._done.get(connection.tab, 0), next_event - 1)
-        if len(self._done) > _TABS_HERE:
-            kept = {one.tab for one in self.connections} | {connection.tab}
-            self._done = {
-                tab: done for tab, done in self._done.items() if tab in kept or TAB + tab in self.record.fields
-            }
+    def arrived(self, connection: Connection, first: int) -> None:
+        """A tab is here, which has the answers to its events before this one."""
+        here = (one.tab for one in self.connections)
+        self.answers.arrived(connection.tab, first, here, self.record.fields)
 
     # --- The end -----------------------------------------------------------------------------------------------------
 
@@ -505,26 +372,6 @@ class Room:
     def _check(self) -> None:
         if self.ended:
             raise SessionGone("the session has ended")
-
-
-def _assign(values: dict[Widget, Any]) -> None:
-    for widget, value in values.items():
-        widget.value = value  # type: ignore[attr-defined]
-
-
-def _is_secret(widget: Widget) -> bool:
-    """Whether it is a password, which is for the callback of its form, and not to be kept."""
-    return isinstance(widget, TextInput) and widget.password
-
-
-def _empty(widgets: Iterable[Widget]) -> None:
-    for widget in widgets:
-        if widget._home is not None:
-            widget.value = widget.empty()  # type: ignore[attr-defined]
-
-
-class _AlreadyDone(Exception):
-    """The event was done, by another process."""
 
 
 def _too_late(change: Callable[[], None]) -> None:

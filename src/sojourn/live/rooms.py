@@ -17,10 +17,11 @@ from ..errors import SessionNotFound
 from ..ids import Handle, split
 from ..sockets import AGAIN
 from .callbacks import Pending, is_async
-from .page import SessionPage, showing
+from .page import SessionPage
 from .room import Room
 from .runner import Runner
 from .session import Session
+from .turns import showing
 from .widget import EventName, Widget
 
 if TYPE_CHECKING:

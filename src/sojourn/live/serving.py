@@ -29,9 +29,9 @@ from ..tickets import redeem, ticket
 from ..transport import headers_to_clear, headers_to_set
 from .connection import Connection
 from .kept import BEGUN, write_fields
-from .page import showing
 from .protocol import Ended, encode
 from .session import Session
+from .turns import showing
 
 if TYPE_CHECKING:
     from .app import App
