@@ -25,12 +25,13 @@ from ..session import PlainAsyncSession
 from ..sockets import Message, Receive, Scope, Send
 from .callbacks import Callbacks, arguments
 from .connection import Connection
-from .everyone import Everyone, Shared
+from .everyone import Everyone
 from .rooms import Limits, Rooms
 from .runner import Runner
 from .running import options_for, run
 from .serving import router
 from .session import Done, Session, in_loop
+from .shared import Shared
 from .turns import showing
 from .widget import Widget
 from .widgets import Adding

@@ -9,28 +9,31 @@ import asyncio
 import logging
 import secrets
 from base64 import urlsafe_b64encode
-from collections.abc import Callable, Iterator
-from copy import deepcopy
+from collections.abc import Callable
 from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from msgspec import Struct
+
 from ..engine import Engine
-from ..errors import SessionGone, SojournError, StoreError, UnsupportedValue
+from ..errors import SessionGone, SojournError, StoreError
 from ..ids import mint_secret
 from ..record import Amendment, Record
 from ..session import BaseSession
 from ..watching import Watch
+from .answers import AlreadyDone, Answers
 from .app_page import AppPage
 from .kept import FIELDS, Patch, Write, patched, write_fields
 from .protocol import Changes, Position, encode
+from .shared import Shared
 from .telling import Batch, operations
 from .widgets import KINDS
 
 if TYPE_CHECKING:
     from .rooms import Rooms
 
-__all__ = ["Everyone", "Shared"]
+__all__ = ["Everyone"]
 
 Post: TypeAlias = Callable[[BaseSession], None]
 """A change of the values."""
@@ -39,6 +42,16 @@ log = logging.getLogger("sojourn")
 
 _FOREVER: Final = 100 * 365 * 86400.0  # seconds
 _AGAIN: Final = 1.0  # seconds until a commit that failed is tried again
+
+
+class _Flush(Struct, frozen=True):
+    """Changes that are kept in one commit. It is numbered, and the number kept with them: if nobody knows whether it
+    was made, it is tried again, and made once."""
+
+    writes: dict[str, Write]
+    posted: list[Post]
+    batch: Batch
+    number: int
 
 
 class Everyone:
@@ -58,6 +71,9 @@ class Everyone:
         self._view: BaseSession | None = None
         self._posted: list[Post] = []
         self._watch: Watch | None = None
+        self._answers = Answers()
+        self._unsure: _Flush | None = None  # what is being kept, and may have been
+        self._flushes = 0
         self._flushing = False
         self._due = False
         self._scheduled = False
@@ -89,7 +105,7 @@ class Everyone:
 
     async def close(self) -> None:
         """Keep what is still to be kept, and watch no more."""
-        if self._posted or self.page.writes:
+        if self._posted or self.page.writes or self._unsure is not None:
             await self._flush()
         if self._watch is not None:
             self._watch.woken = None
@@ -159,34 +175,56 @@ class Everyone:
     async def _flush(self) -> bool:
         """Commit what was changed here, take over what others changed, and tell all pages. Returns whether it could be
         done; else it is tried again."""
-        page = self.page
-        with page.lock:
-            posted, batch = self._posted, page.take_batch()
-            writes, page.writes, self._posted = page.writes, {}, []
-            fields = self._engine.resume(self._kept_record)
-            self._write(fields, writes, posted)
+        page, unsure = self.page, self._unsure is not None
+        flush = self._unsure = self._unsure or self._take()
+        fields = self._engine.resume(self._kept_record)
+        self._write(fields, flush.writes, flush.posted)
         try:
-            others = await self._engine.save_seeing(fields)
-            others |= await self._heard(fields)
+            others = await self._commit(fields, flush)
         except SessionGone:  # somebody ended all sessions, and the app's record with them
-            self._take_back(writes, posted, batch)
+            self._unsure = None
+            self._take_back(flush.writes, flush.posted, flush.batch)
             await self._begin_anew()
             return False
-        except StoreError as error:
+        except StoreError as error:  # which may have kept it all the same: the very same is tried again
             log.warning("a change of the app's page could not be kept, it is tried again: %s", error)
-            self._take_back(writes, posted, batch)
             return False
         except SojournError:  # one of the changes cannot be kept at all: too large, say
-            return await self._keep_one_by_one(writes, posted, batch)
+            self._unsure = None
+            return await self._keep_one_by_one(flush.writes, flush.posted, flush.batch)
+        self._unsure = None
+        self._due = self._due or unsure  # for what was changed meanwhile
         with page.lock:
             self._record = fields.record
-            self._tell(batch)
+            self._tell(flush.batch)
             mine, page.batch = page.batch, Batch()
-            self._absorb(fields, others | writes.keys())  # a function may have come to something else at the commit
+            names = others | flush.writes.keys()  # a function may have come to something else at the commit
+            self._absorb(self._engine.resume(fields.record), names)
             theirs, page.batch = page.batch, mine
             self._tell(theirs)
             self._view = self._fresh_view()
         return True
+
+    def _take(self) -> _Flush:
+        """What there is to be kept and told."""
+        page = self.page
+        with page.lock:
+            self._flushes += 1
+            flush = _Flush(page.writes, self._posted, page.take_batch(), self._flushes)
+            page.writes, self._posted = {}, []
+        return flush
+
+    async def _commit(self, fields: BaseSession, flush: _Flush) -> set[str]:
+        """Commit, once, what is in a session object; the names of the fields that others changed."""
+        others: set[str] = set()
+        if flush.writes or flush.posted:
+            self._answers.claim(fields, self._stream, flush.number, self._engine.clock())
+            try:
+                others = await self._engine.save_seeing(fields)
+            except AlreadyDone:
+                fields.discard()
+                others = await self._engine.refresh(fields)
+        return others | await self._heard(fields)
 
     async def _keep_one_by_one(self, writes: dict[str, Write], posted: list[Post], batch: Batch) -> bool:
         """Commit changes one by one. One that cannot be kept is logged and undone. Returns as `_flush`."""
@@ -300,58 +338,6 @@ class Everyone:
         return view
 
 
-class Shared:
-    """Values that all sessions share, in every process. What is set is there at once, and committed soon after;
-    `update` is exact under any concurrency. Any thread may use it, once the app has started."""
-
-    def __init__(self, everyone: Everyone) -> None:
-        self._everyone = everyone
-
-    def get(self, name: str, default: Any = None) -> Any:
-        """A copy of the value under a name; the default if there is none, or the app has not started."""
-        with self._everyone.page.lock:
-            view = self._everyone.values
-            return default if view is None or name.startswith(FIELDS) else _copy(view, name, default)
-
-    def set(self, name: str, value: Any) -> None:
-        """Keep a value under a name."""
-        _check(name)
-        self._everyone.post(lambda fields: fields.set(name, value))
-
-    def update(self, name: str, function: Callable[[Any], Any]) -> None:
-        """Change a value by a function of it (None where there is none). It runs more than once, so it must depend on
-        nothing but its argument."""
-        _check(name)
-        self._everyone.post(lambda fields: fields.update(name, function))
-
-    def delete(self, name: str) -> None:
-        """Delete what is under a name; nothing happens if there is nothing."""
-        _check(name)
-        self._everyone.post(lambda fields: _delete(fields, name))
-
-    def __getitem__(self, name: str) -> Any:
-        value = self.get(name, self)
-        if value is self:
-            raise KeyError(name)
-        return value
-
-    def __setitem__(self, name: str, value: Any) -> None:
-        self.set(name, value)
-
-    def __delitem__(self, name: str) -> None:
-        if name not in self:
-            raise KeyError(name)
-        self.delete(name)
-
-    def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and self.get(name, self) is not self
-
-    def __iter__(self) -> Iterator[str]:
-        with self._everyone.page.lock:
-            view = self._everyone.values
-            return iter([] if view is None else [name for name in view if not name.startswith(FIELDS)])
-
-
 def _together(batch: Batch, later: Batch) -> Batch:
     """Two batches as one."""
     batch.added.update(later.added)
@@ -361,16 +347,3 @@ def _together(batch: Batch, later: Batch) -> Batch:
     for widget, names in later.updated.items():
         batch.updated.setdefault(widget, set()).update(names)
     return batch
-
-
-def _copy(view: BaseSession, name: str, default: Any) -> Any:
-    return deepcopy(view[name]) if name in view else default
-
-
-def _delete(fields: BaseSession, name: str) -> None:
-    fields.delete(name)
-
-
-def _check(name: str) -> None:
-    if name.startswith(FIELDS):
-        raise UnsupportedValue(name, f"names that begin with {FIELDS!r} are Sojourn's own")
