@@ -569,8 +569,8 @@ def test_what_is_kept_of_tabs_is_pruned() -> None:
 
 
 def test_what_is_kept_of_a_silent_tab_stays() -> None:
-    """The field that notes the last event of a tab that is here stays, however long the tab was silent, and however many
-    others came."""
+    """The field that notes the last event of a tab that is here stays, however long the tab was silent, and however
+    many others came."""
     with many_tabs() as (come, noted, now, _):
         silent = come()
         now[0] += 4_000
