@@ -35,7 +35,7 @@ def start(session):
 
 @app.on_connect
 @app.on_disconnect
-def count_visitors(session):
+def count_visitors():
     online.value = app.online
 
 

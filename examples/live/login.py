@@ -33,10 +33,9 @@ app.alert("Wrong name or password.", "error", key="problem", visible=False)
 
 @form.on_submit
 def sign_in(session, values):
-    session.widget("password").value = ""  # it is neither kept nor shown again
-    name = values["name"].strip().lower()
+    name, password = values["name"].strip().lower(), values["password"]  # a form keeps no password
     salt, right = users.get(name, (_salt, b""))
-    if not hmac.compare_digest(hashed(values["password"], salt), right):
+    if not hmac.compare_digest(hashed(password, salt), right):
         session.show("problem")
         return
     session.login(name)  # another session id: the old one is worth nothing any more

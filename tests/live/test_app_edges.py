@@ -146,6 +146,30 @@ def test_passwords_are_for_the_callback_alone(
     assert SECRET not in caplog.text
 
 
+@pytest.mark.parametrize("fails", [False, True], ids=["done", "fails"])
+def test_a_commit_in_a_forms_callback_keeps_no_password(fails: bool, caplog: pytest.LogCaptureFixture) -> None:
+    """What a form's callback commits before it is done has no password in it either: none is stored or told."""
+    app = App()
+    form = app.form(key="f")
+    form.text_input("Password", password=True, key="word")
+
+    @form.on_submit
+    def sent(session: Session) -> None:
+        session["step"] = 1
+        session.commit()
+        if fails:
+            raise ValueError("not today")
+
+    with served(app) as site:
+        tab = site.visitor().open()
+        tab.do("g:f", "submit", {"g:word": SECRET})
+        tab.quiet(0.05)
+        assert SECRET not in str(tab.frames)
+        assert tab.visitor.load().props("g:word")["value"] == ""
+        handle = ran(site, tab, lambda session: session.handle)
+        assert SECRET.encode() not in b"".join(site.do(app.engine.store.load(handle)).fields.values())
+
+
 def test_a_form_without_some_of_its_inputs() -> None:
     """A form that was sent without some of its inputs, as no browser does, gives its callback what is kept of those: it
     finds all of them."""
@@ -172,8 +196,10 @@ def test_a_form_without_some_of_its_inputs() -> None:
 
 def test_two_sessions_give_each_other_widgets() -> None:
     """`add_widget_to_session` in a callback does not wait: two sessions that do it to each other at the same time are
-    both answered, and both get their widgets. Outside of callbacks the widget is there when it returns."""
+    both answered, and both get their widgets. Outside of callbacks the widget is there when it returns, though the
+    session was busy."""
     app, handles, meeting = App(), [], threading.Barrier(2)
+    busy, order = threading.Event(), []
 
     @app.on_session
     def start(session: Session) -> None:
@@ -186,15 +212,25 @@ def test_two_sessions_give_each_other_widgets() -> None:
         app.add_widget_to_session(other, w.Text("a present", key="present"))
         meeting.wait(10)  # both have asked, and neither session's turn has ended
 
+    @app.button("Slow", key="slow").on_click
+    def slow() -> None:
+        busy.set()
+        time.sleep(0.2)
+        order.append("the callback")
+
     with served(app) as site:
         tabs = [site.visitor().open() for _ in range(2)]
         for tab, n in [(tab, tab.event("g:give", "click")) for tab in tabs]:
             assert tab.answer(n, 5)["t"] in ("ack", "changes")
         for tab in tabs:
             tab.until(lambda page: page.find("s:present"), 5)
+        tabs[0].event("g:slow", "click")
+        assert busy.wait(10)
         app.add_widget_to_session(handles[0], w.Text("more", key="more"))
-        assert tabs[0].visitor.load().ids() == ["g:give", "s:present", "s:more"]
-        assert tabs[1].visitor.load().ids() == ["g:give", "s:present"]
+        order.append("the widget")
+        assert order == ["the callback", "the widget"]
+        assert tabs[0].visitor.load().ids() == ["g:give", "g:slow", "s:present", "s:more"]
+        assert tabs[1].visitor.load().ids() == ["g:give", "g:slow", "s:present"]
 
 
 def test_a_callback_does_not_wait_for_itself() -> None:
@@ -356,7 +392,7 @@ def test_who_lost_the_cookie_of_a_renewal_can_start_again() -> None:
         page = visitor.request("GET")
         assert page.status_code == 503
         assert page.headers["retry-after"] == "1"
-        assert '<form method="post" action="/_live/forget">' in page.text
+        assert '<form method="post" action="/_live/forget"><button>' in page.text
         assert "set-cookie" not in page.headers
         evil = visitor.request("POST", "/_live/forget", headers={"Origin": "https://evil.example"})
         assert evil.status_code == 403

@@ -156,6 +156,7 @@ class App(Adding):
     def on_session(self, function: F) -> F:
         """Call ``function(session)`` for each new visitor, before the first page is shown. If it raises, there is no
         page, and no session. Also a decorator."""
+        arguments(function, 1)
         self.callbacks.root(function)
         self.beginners.append(function)
         return function

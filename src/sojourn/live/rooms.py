@@ -16,7 +16,7 @@ from ..engine import Engine
 from ..errors import SessionNotFound
 from ..ids import Handle, split
 from ..sockets import AGAIN
-from .callbacks import Pending, is_async
+from .callbacks import Pending, arguments, is_async
 from .page import SessionPage
 from .room import Room
 from .runner import Runner
@@ -190,7 +190,7 @@ class Rooms:
         """Have the application's functions put on the page what it shows to a new visitor, once."""
         if not session.begun:
             for function in self._app.beginners:
-                await self.call(function, session)
+                await self.call(function, *(session,)[: arguments(function, 1)])
             session.begun = True
 
     # --- Callbacks ---------------------------------------------------------------------------------------------------
