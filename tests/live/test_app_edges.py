@@ -519,7 +519,8 @@ def test_showing_a_widget_is_the_sessions_own_word() -> None:
 
 def test_a_session_in_the_apps_containers() -> None:
     """What a session reaches through a container of the app's is as this session sees it: what it assigns to a child
-    there, at any depth, and what it adds to a column, is its own. All others see what they saw."""
+    there, at any depth, and what it adds to a column, is its own, and goes with the column. All others see what they
+    saw."""
     app = App()
     box = app.container(key="box")
     box.text("everybody's", key="line")
@@ -534,7 +535,7 @@ def test_a_session_in_the_apps_containers() -> None:
             line.text = "mine"
             more.children[0].text = "mine, deep"
             first, second = session.widget("columns")
-            first.text("left", key="left")
+            first.button("left", key="left")
             session.widget("columns")[1].add_widget(w.Text("below", key="below"))
             assert [child.key for child in second.children] == ["right", "below"]
 
@@ -548,6 +549,10 @@ def test_a_session_in_the_apps_containers() -> None:
         assert other.visitor.load().children == site.visitor().load().children == before
         assert (app.widget("line").text, app.widget("deep").text) == ("everybody's", "deep")
         assert [widget.key for column in app.widget("columns") for widget in column.children] == ["right"]
+        assert tab.click("s:left")["t"] == "ack"
+        app.widget("columns").remove()
+        tab.until(lambda page: page.ids() == ["g:box", "g:line", "g:more", "g:deep"])
+        assert tab.refused("s:left", "click") == "unknown_widget"
 
 
 # --- Upkeep ----------------------------------------------------------------------------------------------------------

@@ -72,11 +72,12 @@ class Answers:
 
     # --- In the record -----------------------------------------------------------------------------------------------
 
-    def claim(self, fields: BaseSession, tab: str, number: int, now: float) -> None:
-        """Put into a commit that an event is done; the commit raises `AlreadyDone` if it is by then."""
+    def claim(self, fields: BaseSession, tab: str, number: int, now: float, here: Collection[str] = ()) -> None:
+        """Put into a commit that an event is done; the commit raises `AlreadyDone` if it is by then. ``here`` are the
+        tabs that are open."""
         name = TAB + tab
         if name not in fields.record.fields:
-            _prune(fields, now)
+            _prune(fields, now, here)
 
         def done(kept: list[Any] | None) -> list[Any]:  # on what is stored then: another process may have it
             if kept is not None and kept[0] >= number:
@@ -93,12 +94,13 @@ class Answers:
                 self._done[tab] = max(self.last(tab), kept[0])
 
 
-def _prune(fields: BaseSession, now: float) -> None:
-    """Before a tab comes to be kept: those that were not heard of for long are forgotten."""
+def _prune(fields: BaseSession, now: float, here: Collection[str]) -> None:
+    """Before a tab comes to be kept: those that were not heard of for long, and are not here, are forgotten."""
     tabs = [name for name in fields.record.fields if name.startswith(TAB)]
     if len(tabs) < _TABS:
         return
     tabs.sort(key=lambda name: float(fields[name][1]), reverse=True)
     for place, name in enumerate(tabs):
-        if place >= _MOST_TABS - 1 or (place >= _TABS and now - fields[name][1] > _TAB_LIFE):
+        old = place >= _MOST_TABS - 1 or (place >= _TABS and now - fields[name][1] > _TAB_LIFE)
+        if old and name.removeprefix(TAB) not in here:
             del fields[name]

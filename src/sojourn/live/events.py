@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .room import Room
     from .rooms import Rooms
 
-__all__ = ["Events"]
+__all__ = ["Events", "empty"]
 
 log = logging.getLogger("sojourn")
 
@@ -82,11 +82,12 @@ class Events:
     async def _react(self, session: Session, taken: Taken, event: Event) -> None:
         """Assign what was typed, and call the callbacks."""
         _assign(taken.assigned)
+        if isinstance(taken.widget, Form):
+            session.secrets = [widget for widget in taken.assigned if _is_secret(widget)]
         for callback in self._rooms.callbacks_of(session, taken.widget, event.event):
             await self._rooms.call(callback, *(session, taken.value)[: arguments(callback)])
-        if isinstance(taken.widget, Form):
-            clears = taken.widget.clear_on_submit
-            _empty(widget for widget in taken.assigned if clears or _is_secret(widget))
+        if isinstance(taken.widget, Form) and taken.widget.clear_on_submit:
+            empty(taken.assigned)
 
     # --- When it fails -----------------------------------------------------------------------------------------------
 
@@ -144,7 +145,8 @@ def _is_secret(widget: Widget) -> bool:
     return isinstance(widget, TextInput) and widget.password
 
 
-def _empty(widgets: Iterable[Widget]) -> None:
+def empty(widgets: Iterable[Widget]) -> None:
+    """Empty inputs, as far as they are still there."""
     for widget in widgets:
         if widget._home is not None:
             widget.value = widget.empty()  # type: ignore[attr-defined]

@@ -24,7 +24,7 @@ from ..record import Change, Record
 from ..watching import Watch
 from .answers import Answers
 from .callbacks import arguments
-from .events import Events
+from .events import Events, empty
 from .kept import OVERRIDE, WIDGET, write_fields
 from .log import Log
 from .page import SessionPage
@@ -113,6 +113,7 @@ class Room:
         try:
             try:
                 result = await work(session)
+                empty(session.secrets)
             finally:
                 showing.reset(token)
             await self._commit(session, by)
@@ -135,7 +136,8 @@ class Room:
         write_fields(fields, page.writes, partial(self._rooms.finish_callbacks, session))
         page.writes.clear()
         if by is not None:
-            self.answers.claim(fields, by[0].tab, by[1], engine.clock())
+            here = {connection.tab for connection in self.connections}
+            self.answers.claim(fields, by[0].tab, by[1], engine.clock(), here)
         try:
             others = await (engine.save_seeing(fields) if goes_on else engine.finish_seeing(fields))
         except SessionGone:
@@ -174,6 +176,7 @@ class Room:
         return Done()
 
     async def _commit_within(self, session: Session) -> None:
+        empty(session.secrets)
         await self._commit(session, goes_on=True)
         session._check()
 

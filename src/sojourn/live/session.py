@@ -37,6 +37,8 @@ class Session(Adding):
         """The page of this session (for the parts of this package)."""
         self.open = True
         """Whether its turn goes on."""
+        self.secrets: list[Any] = []
+        """The passwords of the form that it handles: they are emptied before a commit."""
         self.renewal = ""
         """The ticket with which the browser fetches the cookie of a new id."""
 
@@ -176,11 +178,13 @@ class Session(Adding):
 
     def hide(self, key: str) -> None:
         """Hide a widget from this session. KeyError if there is none."""
-        self.widget(key).visible = False
+        self.page.assign(
+            self.widget(key), "visible", False
+        )  # also where it is hidden from all: it is the session's own
 
     def show(self, key: str) -> None:
         """Show a widget again that was hidden. KeyError if there is none."""
-        self.widget(key).visible = True
+        self.page.assign(self.widget(key), "visible", True)
 
     def ticket(self, life: float = TICKET_LIFE) -> str:
         """What lets one socket of this session in, within ``life`` seconds of the end of the callback: for a page that

@@ -45,6 +45,10 @@ class Shared:
         _check(name)
         self._everyone.post(lambda fields: _delete(fields, name))
 
+    def keys(self) -> list[str]:
+        """The names under which there is something."""
+        return list(self)
+
     def __getitem__(self, name: str) -> Any:
         value = self.get(name, self)
         if value is self:

@@ -411,9 +411,7 @@ class Hub:
             if fields == () or handle in self._ended:
                 return
             watches = [
-                watch
-                for watch in self._concerned(handle, user_id)
-                if watch.knows is None or not watch.knows(version)
+                watch for watch in self._concerned(handle, user_id) if watch.knows is None or not watch.knows(version)
             ]
             if watches:
                 change = facts.changed(handle, user_id, version, fields, self.clock())
