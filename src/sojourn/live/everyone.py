@@ -228,7 +228,6 @@ class Everyone:
 
     async def _keep_one_by_one(self, writes: dict[str, Write], posted: list[Post], batch: Batch) -> bool:
         """Commit changes one by one. One that cannot be kept is logged and undone. Returns as `_flush`."""
-        undone: set[str] = set()
         rest: list[tuple[dict[str, Write], list[Post]]] = [({name: write}, []) for name, write in writes.items()]
         rest += [({}, [change]) for change in posted]
         while rest:
@@ -243,12 +242,11 @@ class Everyone:
                 return False
             except SojournError as error:
                 log.error("a change of what all see cannot be kept, and was undone: %s", error)  # noqa: TRY400
-                undone |= rest[0][0].keys()
             else:
                 self._record = fields.record
             del rest[0]
         with self.page.lock:
-            self._absorb(self._engine.resume(self._kept_record), undone | writes.keys())
+            self._absorb(self._engine.resume(self._kept_record), set(writes))
             mine, self.page.batch = self.page.batch, Batch()
             self._tell(_together(batch, mine))
             self._view = self._fresh_view()
