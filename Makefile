@@ -25,7 +25,7 @@ soak: .venv/ready-test servers  ## the properties with twenty times the examples
 	$(BIN)/pytest -m soak
 	for round in 1 2 3 4 5; do $(BIN)/pytest -m 'battery and not soak' tests/promises || exit 1; done
 
-bench: .venv/ready-bench servers  ## figures: the floor and the peers in the same run
+bench: .venv/ready-bench browser servers  ## figures: the floor and the peers in the same run
 	@sh tools/wrk.sh
 	$(BIN)/python -m bench
 

@@ -178,18 +178,20 @@ class Session(Adding):
 
     def hide(self, key: str) -> None:
         """Hide a widget from this session. KeyError if there is none."""
-        self.page.assign(
-            self.widget(key), "visible", False
-        )  # also where it is hidden from all: it is the session's own
+        self._see(key, visible=False)
 
     def show(self, key: str) -> None:
         """Show a widget again that was hidden. KeyError if there is none."""
-        self.page.assign(self.widget(key), "visible", True)
+        self._see(key, visible=True)
 
     def ticket(self, life: float = TICKET_LIFE) -> str:
         """What lets one socket of this session in, within ``life`` seconds of the end of the callback: for a page that
         is embedded where cookies cannot be sent. It is not the session's id."""
         return ticket(self._fields, life)
+
+    def _see(self, key: str, *, visible: bool) -> None:
+        """The session's own word on it, also where it is no other than everybody's: that may change."""
+        self.page.assign(self.widget(key), "visible", visible)
 
     @property
     def begun(self) -> bool:
