@@ -384,7 +384,7 @@ def test_any_chart_is_plain_and_stays_so(value: Any) -> None:
         (Broken(), "text", "<Broken: its str() raised RuntimeError>"),
         (b"x", "text", "b'x'"),
     ],
-    ids=repr,
+    ids=lambda value: value if type(value) is str else type(value).__name__,
 )
 def test_what_is_written(value: Any, as_: str, content: Any) -> None:
     """Each value is shown in the way that suits it."""
