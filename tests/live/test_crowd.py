@@ -109,6 +109,7 @@ async def test_five_hundred_sockets_whose_connections_break(tmp_path: Path) -> N
     await _crowds(tmp_path, 500, 10)
 
 
+@pytest.mark.battery
 @pytest.mark.soak
 async def test_five_hundred_sockets_for_long(tmp_path: Path) -> None:
     """The same for 40 seconds, four times one after the other."""

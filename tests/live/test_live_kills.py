@@ -67,6 +67,7 @@ async def test_clicks_are_done_once_whenever_the_server_dies(
     await _click_through(store_url(request, store, tmp_path), 4)
 
 
+@pytest.mark.battery
 @pytest.mark.soak
 @each_store
 async def test_clicks_are_done_once_for_long(request: pytest.FixtureRequest, tmp_path: Path, store: str) -> None:

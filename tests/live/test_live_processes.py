@@ -118,6 +118,7 @@ async def test_both_processes_count_at_once(request: pytest.FixtureRequest, tmp_
     await _both_at_once(request, tmp_path, store, 60)
 
 
+@pytest.mark.battery
 @pytest.mark.soak
 @each_store
 async def test_both_processes_count_a_thousand(request: pytest.FixtureRequest, tmp_path: Path, store: str) -> None:

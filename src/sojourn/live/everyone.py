@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from msgspec import Struct
 
 from ..engine import Engine
-from ..errors import SessionGone, SojournError, StoreError
+from ..errors import SessionGone, SessionNotFound, SojournError, StoreError, StoreUnavailable
 from ..ids import mint_secret
 from ..record import Amendment, Record
 from ..session import BaseSession
@@ -97,7 +97,10 @@ class Everyone:
         if await self._engine.store.load(self.handle) is None:
             amendment = Amendment(idle_timeout=_FOREVER, absolute_timeout=_FOREVER, label=f"live app: {self.title}")
             await self._engine.add(self.handle, mint_secret(), {}, amendment)
-        self._watch, record = await self._engine.following(self.handle)
+        try:
+            self._watch, record = await self._engine.following(self.handle)
+        except SessionNotFound:
+            raise StoreUnavailable("the app's record was ended while it was looked for") from None
         assert record is not None  # noqa: S101 - it raises where there is none
         self._watch.knows = lambda version: self._record is not None and self._record.knows(version)
         self._watch.woken = self._changed
