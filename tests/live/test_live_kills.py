@@ -71,8 +71,8 @@ async def test_clicks_are_done_once_whenever_the_server_dies(
 @pytest.mark.soak
 @each_store
 async def test_clicks_are_done_once_for_long(request: pytest.FixtureRequest, tmp_path: Path, store: str) -> None:
-    """The same for 90 seconds."""
-    await _click_through(store_url(request, store, tmp_path), 90)
+    """The same for 40 seconds."""
+    await _click_through(store_url(request, store, tmp_path), 40)
 
 
 @each_store
