@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from ..cookie import host_name
 from ..engine import Engine
-from ..exchange import ANSWERED, Credentials, Exchange, answer_for
+from ..exchange import ANSWERED, Answer, Credentials, Exchange, answer_for
 from .messages import AGAIN, POLICY, ASGIApp, Heartbeat, Receive, Scope, Send, reject
 from .socket import Socket, SocketSession
 
@@ -71,9 +71,8 @@ def is_ours(scope: Scope, host: str, allowed: Collection[str]) -> bool:
 
 
 async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer a handshake with 403, which is what servers make of a close."""
-    await receive()  # websocket.connect
-    await send({"type": "websocket.close", "code": POLICY, "reason": ""})
+    """Answer a handshake with 403."""
+    await reject(scope, receive, send, Answer(403, "Forbidden", [("Content-Length", "0")], b""), POLICY)
 
 
 def _header(scope: Scope, wanted: bytes) -> str:
