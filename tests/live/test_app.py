@@ -975,12 +975,13 @@ def mounted(way: str, app: App, second: App) -> Any:
         outer.mount("/live", app)
         outer.mount("/other", second)
         return outer
-    from django.conf import settings as django_settings
+    import site_django  # Django is set up once in a process, by whoever comes first
     from django.core.asgi import get_asgi_application
+    from django.test.utils import override_settings
 
-    if not django_settings.configured:
-        django_settings.configure(SECRET_KEY="x" * 50, ALLOWED_HOSTS=["*"], ROOT_URLCONF="site_django")
-    django = get_asgi_application()
+    assert site_django
+    with override_settings(MIDDLEWARE=[]):  # that of the sites there is for these alone
+        django = get_asgi_application()
 
     async def beside(scope: Any, receive: Any, send: Any) -> None:
         for prefix, one in (("/live", app), ("/other", second)):
