@@ -975,9 +975,10 @@ def mounted(way: str, app: App, second: App) -> Any:
         outer.mount("/live", app)
         outer.mount("/other", second)
         return outer
-    import site_django  # Django is set up once in a process, by whoever comes first
     from django.core.asgi import get_asgi_application
     from django.test.utils import override_settings
+
+    import site_django  # Django is set up once in a process, by whoever comes first
 
     assert site_django
     with override_settings(MIDDLEWARE=[]):  # that of the sites there is for these alone
