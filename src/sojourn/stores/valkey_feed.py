@@ -35,6 +35,7 @@ _QUIET: Final = 2.0  # seconds between two questions
 _PATIENCE: Final = 2.0  # for the answer
 _STEP: Final = 1000  # channels in one request
 _PAUSE: Final = 0.05  # seconds between two attempts to connect
+_LATE: Final = "the server did not answer in time"
 _LOOK: Final = 0.25  # seconds between two looks at everything, where nothing can be listened to
 
 _HARMLESS: Final = frozenset({"MOVED", "ASK", "TRYAGAIN"})
@@ -95,7 +96,7 @@ class ValkeyFeed:
         _feeds.add(self)
 
     async def open(self) -> None:
-        until = time.monotonic() + self._deadline
+        until, problem = time.monotonic() + self._deadline, ""
         while True:
             address: Address | None = None
             try:
@@ -103,7 +104,9 @@ class ValkeyFeed:
                 share = self._manner.share * (until - time.monotonic())
                 await self._begin(address, time.monotonic() + share)
             except (NotSent, NoReply, OSError) as error:
-                problem = str(error) or "the server did not answer in time"
+                said = str(error) or _LATE
+                if not problem or _LATE not in said:  # the last attempt, which has little time, knows no better
+                    problem = said
                 if address is not None:
                     self._servers.doubt(address)
             else:
