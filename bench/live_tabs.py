@@ -44,7 +44,7 @@ class Dialect:
 
     def opens(self, page: Page) -> Call:
         """How to open the socket."""
-        raise NotImplementedError
+        raise NotImplementedError  # each contender speaks its own protocol
 
     def hears(self, message: bytes) -> bytes | None:
         """What is to be sent at once in answer to a message."""
@@ -56,11 +56,11 @@ class Dialect:
 
     def click(self) -> bytes:
         """The message for a click on "Click me"."""
-        raise NotImplementedError
+        raise NotImplementedError  # each contender speaks its own protocol
 
     def tell(self) -> bytes:
         """The message for a click on "Tell everybody"."""
-        raise NotImplementedError
+        raise NotImplementedError  # each contender speaks its own protocol
 
 
 class Bare(Dialect):

@@ -5,10 +5,13 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import httpx
+import pytest
 from visiting import served
 
-from sojourn import AsyncSessionManager, OutcomeUnknown
+from sojourn import AsyncSessionManager, OutcomeUnknown, StoreUnavailable
 from sojourn.live import App
+from sojourn.live.rooms import Rooms
 from sojourn.stores.memory import MemoryStore
 
 
@@ -25,6 +28,38 @@ class Mute(MemoryStore):
             self.silent -= 1
             raise OutcomeUnknown("the reply never came", final=True)
         return outcome
+
+
+class Late(MemoryStore):
+    """Does not answer at first."""
+
+    refusals = 3
+
+    async def load(self, handle: str) -> Any:
+        if self.refusals:
+            self.refusals -= 1
+            raise StoreUnavailable("not yet")
+        return await super().load(handle)
+
+
+def test_a_start_that_fails_leaves_nothing_behind() -> None:
+    """The store does not answer when the app is first asked for: that is 503, a later one starts it, and of the
+    attempts before no timer stays."""
+    app = App(manager=AsyncSessionManager(Late()))
+    app.text("here", key="here")
+    made: list[Rooms] = []
+    begin = Rooms.__init__
+
+    def noted(rooms: Rooms, *args: Any) -> None:
+        made.append(rooms)
+        begin(rooms, *args)
+
+    with pytest.MonkeyPatch.context() as patch, served(app, lifespan="off") as site:
+        patch.setattr(Rooms, "__init__", noted)
+        answers = [httpx.get(f"http://127.0.0.1:{site.port}/").status_code for _ in range(4)]
+        assert answers == [503, 503, 503, 200]
+        assert [rooms._timer.cancelled() for rooms in made] == [True, True, True, False]
+        site.do(app.close())
 
 
 def test_what_may_have_been_kept_is_made_once() -> None:

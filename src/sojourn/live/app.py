@@ -284,8 +284,10 @@ class App(Adding):
     async def lifespan(self, _: object = None) -> AsyncIterator[None]:
         """For an application that this one is mounted in, which does not tell it of its start and its end."""
         await self.started()
-        yield
-        await self.close()
+        try:
+            yield
+        finally:
+            await self.close()
 
     async def started(self) -> Rooms:
         """Start, if nobody did; the rooms. Raises `StoreError`."""
@@ -295,14 +297,18 @@ class App(Adding):
             self._starting = asyncio.ensure_future(self._start())
         try:
             return await asyncio.shield(self._starting)
-        except BaseException:
+        except BaseException:  # whoever waits may be cancelled, too: it goes on to them
             if self._starting is not None and self._starting.done():
                 self._starting = None  # the next one tries again
             raise
 
     async def _start(self) -> Rooms:
         rooms = Rooms(self, Runner(), self._limits)
-        await self.everyone.start(rooms)
+        try:
+            await self.everyone.start(rooms)
+        except BaseException:  # whatever it is, it goes on: only the timer and the threads must not stay
+            await rooms.close()
+            raise
         self.engine.start_cleaner()
         self._rooms = rooms
         return rooms

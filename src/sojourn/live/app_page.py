@@ -6,7 +6,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigurationError
 from .kept import OVERRIDE, Patch, Step
@@ -14,6 +14,9 @@ from .layer import Layer
 from .telling import Batch
 from .turns import page_here
 from .widget import Callback, EventName, Widget
+
+if TYPE_CHECKING:
+    from .page import SessionPage
 
 __all__ = ["AppPage"]
 
@@ -56,9 +59,14 @@ class AppPage(Layer):
                 return own[name]
         return widget._props[name]
 
-    def assign(self, widget: Widget, name: str, value: Any) -> None:
+    def _page_of_own(self, widget: Widget, name: str) -> SessionPage | None:
+        """The session's page whose own this property is here; None: it is everybody's."""
         page = page_here()
-        if page is not None and page.below is self and widget.properties[name].own:
+        return page if page is not None and page.below is self and widget.properties[name].own else None
+
+    def assign(self, widget: Widget, name: str, value: Any) -> None:
+        page = self._page_of_own(widget, name)
+        if page is not None:
             page.assign(widget, name, value)
             return
         with self.lock:
@@ -67,8 +75,8 @@ class AppPage(Layer):
         self._changed()
 
     def update(self, widget: Widget, name: str, function: Callable[[Any], Any]) -> None:
-        page = page_here()
-        if page is not None and page.below is self and widget.properties[name].own:
+        page = self._page_of_own(widget, name)
+        if page is not None:
             page.update(widget, name, function)
             return
         with self.lock:

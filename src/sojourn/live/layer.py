@@ -68,7 +68,7 @@ class Layer:
     # --- What is done to it (as `Home` has it) -------------------------------------------------------------------
 
     def read(self, widget: Widget, name: str) -> Any:
-        raise NotImplementedError
+        raise NotImplementedError  # whose value it is, each page says
 
     def within(self, widget: Widget) -> Sequence[Widget]:
         return widget._children
@@ -270,7 +270,7 @@ class Layer:
                 self._take_out(self.widgets[key])
 
     def _absorb_override(self, key: str, kept: dict[str, Any]) -> None:
-        raise NotImplementedError
+        raise NotImplementedError  # what is below it, each page knows
 
     def _absorb_widget(self, key: str, kept: dict[str, Any], kind: type[Widget]) -> None:
         fresh, widget = kind.restore(key, kept["props"]), self.widgets.get(key)

@@ -118,7 +118,7 @@ class Room:
                 showing.reset(token)
             await self._commit(session, by)
             return result
-        except BaseException:
+        except BaseException:  # a cancellation, too: it goes on, and leaves nothing of the turn
             self._load_page()
             for connection in self.connections if self.log.app != told else ():
                 connection.show_all()  # what all see changed meanwhile, and was told as this turn had it

@@ -126,7 +126,7 @@ class Rooms:
         token = showing.set(session)
         try:
             yield session
-        except BaseException:
+        except BaseException:  # the block's own, an interrupt, too: it goes on, and nothing is committed
             self.loop.call_soon_threadsafe(left.set_exception, _Left())
             concurrent.futures.wait([done])
             raise

@@ -50,7 +50,7 @@ class Adding:
 
     def add_widget(self, widget: W, *, before: Widget | None = None) -> W:
         """Add a widget at the end, or before one that is there. Returns it."""
-        raise NotImplementedError
+        raise NotImplementedError  # an app, a session and a container each keep their own
 
     title = _adds(Title)
     header = _adds(Header)
