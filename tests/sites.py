@@ -152,7 +152,7 @@ class Site:
         self.manager.close()
 
     def _send(self, path: str, query: str, sent: Pairs) -> Response:
-        raise NotImplementedError
+        raise NotImplementedError  # each kind of site is asked in its own way
 
     def _perform(self, path: str, session: Callable[[], Any]) -> Reply:
         """What the application does."""
@@ -413,7 +413,7 @@ def serve(app: Any, path: str, query: str, sent: Pairs) -> tuple[int, Pairs, byt
             body.close()
     except AssertionError:
         raise
-    except Exception:
+    except Exception:  # as a server does with an application's fault: 500, or what was sent before it
         if not any(written):
             return 500, [], b"server error"
     status, headers = started[-1]

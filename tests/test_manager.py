@@ -447,6 +447,105 @@ async def test_an_overwrite_can_be_refused(opens: Opens) -> None:
     assert sessions.counts["overwritten"] == 0
 
 
+async def test_what_is_counted(opens: Opens) -> None:
+    """Commits are counted, each once; those whose changes met another writer's and were merged; and the attempts that
+    were made again as somebody had been there. What changes nothing is no commit, and neither is a creation."""
+    sessions = opens()
+    twin = sessions.twin()
+    session_id = await sessions.create_session(data={"cart": {}, "n": 0})
+    assert dict(sessions.counts) == {}
+    for _ in range(3):
+        await sessions.update(session_id, "n", lambda n: n + 1)
+    async with sessions.session(session_id) as session:
+        session.get("cart")
+    assert dict(sessions.counts) == {"commits": 3}
+    async with sessions.session(session_id) as later:
+        later["cart"]["mine"] = 1
+        async with twin.session(session_id) as first:
+            first["cart"]["theirs"] = 1
+    assert dict(sessions.counts) == {"commits": 4, "conflicts": 1, "merged": 1}
+    assert dict(twin.counts) == {"commits": 1}
+    await sessions.transaction(session_id, lambda session: session.set("n", 0))
+    assert sessions.counts["commits"] == 5
+
+
+async def test_commits_that_go_together_are_counted_one_by_one(world: World) -> None:
+    """Many who commit at once are served together, and each is a commit."""
+    store = Through(MemoryStore())
+
+    async def slowly(*_: Any, **__: Any) -> None:
+        await world.pause()
+
+    store.before["commit"] = slowly
+    async with world.sessions(store) as sessions:
+        session_id = await sessions.create_session(data={"n": 0})
+
+        async def count() -> None:
+            await sessions.update(session_id, "n", lambda n: n + 1)
+
+        await world.together([count] * 20)
+        assert (await sessions.get_session(session_id) or {})["n"] == 20
+        assert store.calls.count("commit") < 20
+        assert sessions.counts["commits"] == 20
+
+
+async def test_what_the_store_fails_is_counted(world: World) -> None:
+    """Each load, commit, creation, end and touch that the store fails is counted, once."""
+    store, clock = Through(MemoryStore()), Clock()
+
+    async def fails(*_: Any, **__: Any) -> None:
+        raise StoreUnavailable("it is not there")
+
+    async def end() -> None:
+        async with sessions.session(session_id) as session:
+            session.end()
+
+    async with world.sessions(store, clock=clock) as sessions:
+        session_id = await sessions.create_session(data={"n": 0})
+        for operation, use in (
+            ("load", lambda: sessions.get_session(session_id)),
+            ("commit", lambda: sessions.update(session_id, "n", lambda n: n + 1)),
+            ("create", sessions.create_session),
+            ("end", end),
+        ):
+            before = sessions.counts["unavailable"]
+            store.before = {operation: fails}
+            with pytest.raises(StoreUnavailable):
+                await use()
+            store.before = {}
+            assert sessions.counts["unavailable"] == before + 1, operation
+        clock.advance(600)
+        store.before = {"touch": fails}
+        assert await sessions.get_session(session_id) == {"n": 0}
+        assert (sessions.counts["unavailable"], sessions.counts["untouched"]) == (5, 1)
+        assert sessions.counts["commits"] == 0
+
+
+async def test_what_loads_and_commits_take(world: World) -> None:
+    """While somebody measures, he is told how long each load and commit took, and of none that failed; then no more."""
+    store = Through(MemoryStore())
+    took: list[float] = []
+    async with world.sessions(store) as sessions:
+        session_id = await sessions.create_session(data={"n": 0})
+        sessions.engine.measure(took.append)
+        await sessions.update(session_id, "n", lambda n: n + 1)
+        assert len(took) == 2
+        store.before["load"] = lambda *_: time.sleep(0.02)
+        await sessions.get_session(session_id)
+        assert 0.02 <= took[2] < 1
+
+        async def fails(*_: Any) -> None:
+            raise StoreUnavailable("it is not there")
+
+        store.before["load"] = fails
+        with pytest.raises(StoreUnavailable):
+            await sessions.get_session(session_id)
+        store.before = {}
+        sessions.engine.measure(None)
+        await sessions.update(session_id, "n", lambda n: n + 1)
+        assert len(took) == 3
+
+
 # --- update and transaction ------------------------------------------------------------------------------------------
 
 
@@ -1519,8 +1618,10 @@ def test_both_managers_offer_the_same() -> None:
         "finish",
         "finish_response",
         "finish_seeing",
+        "facts",
         "following",
         "keep_watching",
+        "measure",
         "resume",
         "touch",
         "save",
@@ -1528,6 +1629,8 @@ def test_both_managers_offer_the_same() -> None:
         "refresh",
         "acquire",
         "leave",
+        "set_apart",
+        "watchers",
         "tell",
         "clean_until",
         "watching",

@@ -96,6 +96,19 @@ async def test_a_request_that_polls_is_no_activity(sessions: Sessions, clock: Cl
     assert not await sessions.is_session_active(session_id)
 
 
+async def test_what_is_done_from_outside_is_no_activity(sessions: Sessions, clock: Clock) -> None:
+    """What an operator changes is there, and does not keep the session alive."""
+    session_id = await sessions.create_session(data={"a": 1})
+    for number in range(2):
+        clock.advance(600)
+        async with sessions.session(session_id) as session:
+            session.outside = True
+            session["a"] = number
+    assert await sessions.get_session(Handle(session_id.partition(".")[0])) == {"a": 1}
+    clock.advance(700)
+    assert not await sessions.is_session_active(session_id)
+
+
 async def test_devices(sessions: Sessions, clock: Clock) -> None:
     """The list has the user's sessions and nobody else's, the newest first, says which one asks, and holds no secret.
     Ending one or all others ends the user's own alone, and the one that stays gets another id."""

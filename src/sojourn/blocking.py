@@ -64,9 +64,11 @@ class SessionManager(Hooks):
         self.store = self.engine.store
         self._listening = self.engine._listening
         self.counts = self.engine.counts
-        """How often something happened that one may want to know: overwritten, refused, gone (dropped, as the
-        session ended meanwhile), dropped (written under a superseded id), untouched (activity that could not be
-        recorded), undelivered (facts that a listener could not be told)."""
+        """How often something happened that one may want to know: commits, merged (commits whose changes were merged
+        with another writer's), conflicts (attempts that met another commit, and were made again), overwritten, refused,
+        gone (dropped, as the session ended meanwhile), dropped (written under a superseded id), untouched (activity
+        that could not be recorded), undelivered (facts that a listener could not be told), unavailable (loads and
+        writes that the store failed)."""
 
     # --- Sessions ------------------------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from typing import Final
 
 from .session import BaseSession
 
-__all__ = ["csrf_token", "csrf_valid"]
+__all__ = ["csrf_token", "csrf_valid", "token_fits", "token_of"]
 
 _PURPOSE: Final = b"sojourn csrf "
 _SALT: Final = 22  # characters
@@ -27,15 +27,26 @@ def csrf_token(session: BaseSession) -> str:
     ticket)."""
     session.keep()
     session.identify()
-    return _signed(session.secret, token_urlsafe(16)) if session.secret else ""
+    return token_of(session.secret) if session.secret else ""
 
 
 def csrf_valid(session: BaseSession, token: object) -> bool:
     """Whether this is a token of this session, as it is now: False for anything malformed, for another session's, for
     one from before the last rotation, and for a visitor who has no session. Compared in constant time."""
-    if not isinstance(token, str) or not token.isascii() or session.is_new or not session.shown_secret:
+    return not session.is_new and token_fits(session.shown_secret, token)
+
+
+def token_of(secret: str) -> str:
+    """A token that is keyed by any secret: for who has no session yet."""
+    return _signed(secret, token_urlsafe(16))
+
+
+def token_fits(secret: str, token: object) -> bool:
+    """Whether this is a token of this secret. False for anything malformed, and where the secret is empty. Compared in
+    constant time."""
+    if not isinstance(token, str) or not token.isascii() or not secret:
         return False
-    return hmac.compare_digest(_signed(session.shown_secret, token[:_SALT]), token)
+    return hmac.compare_digest(_signed(secret, token[:_SALT]), token)
 
 
 def _signed(secret: str, salt: str) -> str:

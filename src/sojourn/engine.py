@@ -16,7 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import timedelta
-from typing import ClassVar, Final
+from typing import ClassVar, Final, ParamSpec, TypeVar
 
 from . import facts, ids
 from .codec import Codec
@@ -43,10 +43,12 @@ from .record import Amendment, Cap, Change, Committed, Delta, Gone, Leased, Reco
 from .session import BaseSession, Context, PlainAsyncSession, Presented, checked_user_id
 from .store import NO_CAP, Store, World
 from .waiting import Background, Signal, TaskWaiting, Waiting
-from .watching import ALL, Hub, Watch
+from .watching import ALL, FACTS, Hub, Watch
 
 __all__ = ["Engine"]
 
+P = ParamSpec("P")
+T = TypeVar("T")
 log = logging.getLogger("sojourn")
 
 _SWEEP: Final = 1000  # dead records removed in one step of the cleaner
@@ -78,20 +80,25 @@ class Engine:
             config = dataclasses.replace(config, idle_timeout=seconds(expiration_time, "expiration_time"))
         self.config = config
         self.store: Store = open_store(store, config, world=self._world) if isinstance(store, str) else store
+        self.store_url = store if isinstance(store, str) else None
+        """The URL that the store was opened by, with whatever password is in it; None if it was handed in."""
         if self.store.world not in (self._world, "any"):
             raise ConfigurationError(
                 f"the store was opened for {self.store.world} callers and this manager is {self._world}: "
                 f"open it with world={self._world!r}, or hand in its URL"
             )
         self.counts: Counter[str] = Counter()
-        """How often something happened that one may want to know: overwritten, refused, gone (dropped, as the
-        session ended meanwhile), dropped (written under a superseded id), untouched (activity that could not be
-        recorded), undelivered (facts that a listener could not be told)."""
+        """How often something happened that one may want to know: commits, merged (commits whose changes were merged
+        with another writer's), conflicts (attempts that met another commit, and were made again), overwritten, refused,
+        gone (dropped, as the session ended meanwhile), dropped (written under a superseded id), untouched (activity
+        that could not be recorded), undelivered (facts that a listener could not be told), unavailable (loads and
+        writes that the store failed)."""
         self.clock = clock
         self.guesses = Guesses(config.guesses_per_second)
         """Which addresses showed ids of no session, for adapters."""
         self._codec = Codec()
-        self._lanes = Lanes(self.store, self._codec, config, self._waiting, clock, self.tell)
+        self._load: Callable[[str], Awaitable[Record | None]] = self.store.load  # found once: every request's way
+        self._lanes = Lanes(self.store, self._codec, config, self._waiting, clock, self.tell, self.counts)
         self._listeners: list[tuple[Callable[[Change], None], frozenset[str]]] = []
         self._hub = Hub(self.store, self._waiting, clock, self.purge_expired)
         self._listening = Listeners(
@@ -142,7 +149,12 @@ class Engine:
             if parts is None:
                 return self.refuse("", "malformed", kind=kind)
             handle, secret = parts
-        record = await self.store.load(handle)
+        load = self._load  # (as a method is called, what is an attribute is found slowly)
+        try:
+            record = await load(handle)
+        except StoreError:
+            self.counts["unavailable"] += 1
+            raise
         now = self.clock()
         if record is None or is_over(record, now):
             return self.refuse(handle, "unknown", kind=kind)
@@ -299,6 +311,28 @@ class Engine:
             handle = (await self.require(session_id)).record.handle
         return (await self.following(handle, since))[0]
 
+    async def facts(self, since: int | None = None) -> Watch:
+        """Begin to watch the facts of the life of all sessions, without the changes of fields: for who shows what goes
+        on, and is to cost a busy site next to nothing. From this position of the history on (0: from the oldest kept);
+        None: from now on. They come up to some 50 ms late. Raises `StoreUnavailable`."""
+        return await self._hub.watch(FACTS, since)
+
+    @property
+    def heard(self) -> int:
+        """How many commits the feed has told of, of all sessions and in whatever process, while facts were watched. It
+        only grows. What the feed lost, as it broke, is not in it; of a feed that does not say what was written (a
+        Valkey client of the user's own) it hears nothing."""
+        return self._hub.heard
+
+    def watchers(self, handle: str | None = None) -> int:
+        """How many watch this session, or any one session, in this process: an open socket is one, and so is a session
+        of a live app with open pages."""
+        return self._hub.watchers(handle)
+
+    def set_apart(self, handle: str) -> None:
+        """The commits of this record, which is nobody's session, are not to be in `heard`."""
+        self._hub.apart |= {handle}
+
     def keep_watching(self) -> None:
         """See to it that the feed is followed, for those who watch without waiting in `Watch.next`."""
         self._hub.go_on()
@@ -315,6 +349,25 @@ class Engine:
             await watch.close()
             raise SessionNotFound
         return watch, None
+
+    # --- Measuring ---------------------------------------------------------------------------------------------------
+
+    @property
+    def waiting(self) -> Waiting:
+        """How this world's callers wait, and work in the background."""
+        return self._waiting
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+        return self._hub.closed
+
+    def measure(self, note: Callable[[float], None] | None) -> None:
+        """Tell how long each load and each commit takes from now on, in seconds: in the thread or task that made it, so
+        it must be quick. Those that fail are not told. None: tell no more, which costs nothing."""
+        store = self.store
+        self._load = store.load if note is None else _timed(store.load, note)
+        self._lanes.send = store.commit if note is None else _timed(store.commit, note)
 
     # --- Parts ---------------------------------------------------------------------------------------------------
 
@@ -335,14 +388,19 @@ class Engine:
     async def _carry_out(self, session: BaseSession, delta: Delta | None, amendment: Amendment | None) -> Closing:
         done = closing(session, delta, amendment)
         if done == "touch":
-            if touch_due(session.record, session.loaded_at) and not session.passive:
+            if touch_due(session.record, session.loaded_at) and not (session.passive or session.outside):
                 await self.touch(session)
         elif done == "commit":
             session.committed(await self._lanes.commit(self._job(session, delta, amendment)))
         elif done == "create":
             await self._create(session, delta, amendment)
         elif done == "end":
-            self.tell(await self.store.end([session.record.handle], "ended", self.clock()))
+            try:
+                told = await self.store.end([session.record.handle], "ended", self.clock())
+            except StoreError:
+                self.counts["unavailable"] += 1
+                raise
+            self.tell(told)
         elif done == "drop":
             self.counts["dropped"] += 1
             log.info(
@@ -351,7 +409,10 @@ class Engine:
         return done
 
     def _job(self, session: BaseSession, delta: Delta | None, amendment: Amendment | None) -> Job:
-        return Job(session.record, delta, amendment, time.monotonic() + self.config.deadline, session.fence)
+        job = Job(session.record, delta, amendment, time.monotonic() + self.config.deadline, session.fence)
+        if session.outside:
+            job.outside = True
+        return job
 
     async def _attempt(self, session: BaseSession, deadline: float) -> Record | None:
         """Commit a transaction's session if nobody else was there; else the fresh record."""
@@ -384,12 +445,16 @@ class Engine:
             record = amend(record, amendment, now, self.config)
         give_up = time.monotonic() + self.config.deadline
         try:
-            outcome = await self.store.create(record, now, self._cap)
-        except OutcomeUnknown as unknown:
-            if unknown.final:
-                raise
-            left = give_up - time.monotonic()
-            outcome = await repeated(lambda: self.store.create(record, now, self._cap), left, unknown)
+            try:
+                outcome = await self.store.create(record, now, self._cap)
+            except OutcomeUnknown as unknown:
+                if unknown.final:
+                    raise
+                left = give_up - time.monotonic()
+                outcome = await repeated(lambda: self.store.create(record, now, self._cap), left, unknown)
+        except StoreError:
+            self.counts["unavailable"] += 1
+            raise
         if isinstance(outcome, Refused):
             raise TooManySessions("the user has as many sessions as max_sessions_per_user allows: end one first")
         if self._listeners or self._listening.awake:
@@ -405,6 +470,7 @@ class Engine:
             await self.store.touch(record.handle, record.generation, session.loaded_at, self.clock())
         except StoreError as error:
             self.counts["untouched"] += 1
+            self.counts["unavailable"] += 1
             log.warning("activity of session %s could not be recorded: %s", record.handle, error)
 
     async def _sweep(self) -> None:
@@ -452,6 +518,18 @@ class Engine:
                 await self.purge_expired()
             except SojournError as error:
                 log.warning("the cleaner could not sweep and will try again: %s", error)
+
+
+def _timed(operation: Callable[P, Awaitable[T]], note: Callable[[float], None]) -> Callable[P, Awaitable[T]]:
+    """The same operation, with a note of how long it takes."""
+
+    async def timed(*args: P.args, **kwargs: P.kwargs) -> T:
+        began = time.perf_counter()
+        result = await operation(*args, **kwargs)
+        note(time.perf_counter() - began)
+        return result
+
+    return timed
 
 
 def _differing(expected: Mapping[str, bytes | None], found: Mapping[str, bytes]) -> set[str]:

@@ -20,6 +20,7 @@ import random
 import threading
 import time
 import weakref
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from os import urandom
 from typing import Final, Literal, TypeAlias, TypeVar
@@ -88,6 +89,9 @@ def mint_version() -> bytes:
     return _names.getrandbits(8 * VERSION_BYTES).to_bytes(VERSION_BYTES, "big")
 
 
+Send: TypeAlias = Callable[..., Awaitable[Outcome]]
+"""As `Store.commit`."""
+
 _State: TypeAlias = Literal["waiting", "leading", "driven", "done"]
 """Of a job. "driven": it is in the batch of a leader. (Looking into an Enum takes 90 ns in Python 3.11, and this is
 done a few times a commit; a literal costs nothing and is checked as well.)"""
@@ -101,6 +105,10 @@ class Job:
     signal: Signal | None = None
     tried: tuple[bytes, ...] = ()
     """The versions under which it was sent and that nobody heard of: it may have been made."""
+    merged = False
+    """Whether others had committed since its load, and what it changed was merged with that."""
+    outside = False
+    """Whether it is no activity of the session's."""
     result: Record | None = None
     error: Exception | None = None
 
@@ -147,6 +155,7 @@ class Lanes:
         waiting: Waiting,
         clock: Callable[[], float],
         tell: Callable[[Iterable[Change]], None],
+        counts: Counter[str],
     ) -> None:
         self._store = store
         self._codec = codec
@@ -154,12 +163,14 @@ class Lanes:
         self._waiting = waiting
         self._clock = clock
         self._tell = tell
+        self._counts = counts
+        self.send: Send = store.commit
+        """What commits are made with."""
         self._cap = (
             Cap(config.max_sessions_per_user, config.at_cap == "refuse") if config.max_sessions_per_user else NO_CAP
         )
         self._lanes: dict[str, Job] = {}
         self._lock = threading.Lock()
-        self.conflicts = 0
         _all.add(self)
 
     def forked(self) -> None:
@@ -192,7 +203,7 @@ class Lanes:
             return job.outcome()
         outcome = await self._send(job.base, wanted, now, job.fence, told, fields, taken)
         if isinstance(outcome, (Conflict, Leased)):
-            self.conflicts += 1
+            self._counts["conflicts"] += 1
             job.current = outcome.record
             return None
         self._close(outcome, job, taken)
@@ -284,7 +295,7 @@ class Lanes:
             if isinstance(outcome, (Conflict, Leased)):
                 leader.current = outcome.record
                 conflicts += 1
-                self.conflicts += 1
+                self._counts["conflicts"] += 1
                 for job in taken:
                     job.tried = job.tried[:-1]  # this one was refused for certain
                 if _drop_late(taken, leased=isinstance(outcome, Leased)):
@@ -315,6 +326,7 @@ class Lanes:
             leader.current = outcome.record
             if outcome.facts:
                 self._tell(outcome.facts)
+            self._counts["commits"] += len(taken)
             for job in taken:
                 job.finish(outcome.record)
             return True
@@ -336,6 +348,7 @@ class Lanes:
         taken: list[Job] = []
         for job in batch:
             if job.tried and any(map(current.knows, job.tried)):
+                self._counts["commits"] += 1
                 job.finish(current)
                 continue
             try:
@@ -353,7 +366,8 @@ class Lanes:
                 job.tried = (*job.tried, version)
                 taken.append(job)
         versions = version + current.versions[:_KEPT]
-        accessed_at = now if touch_due(current, now) else current.accessed_at
+        seen = touch_due(current, now) and not all(job.outside for job in taken)
+        accessed_at = now if seen else current.accessed_at
         wanted = structs.replace(record, versions=versions, accessed_at=accessed_at, fields=fields, size=size)
         names = _names_of(taken)
         if not overwritten and record is current and not self._config.record_changes:
@@ -374,6 +388,9 @@ class Lanes:
         if merged.overwritten and self._config.same_key == "refuse":
             raise ConflictError(f"another writer changed {', '.join(merged.overwritten)}: nothing was written")
         job.values = merged.values
+        if not job.merged:
+            job.merged = True
+            self._counts["merged"] += 1
         return merged.overwritten
 
     def _with_values(
@@ -409,7 +426,7 @@ class Lanes:
         taken: list[Job],
     ) -> Outcome:
         """Commit; if the reply does not come, the same once more: made twice, it counts once."""
-        commit, cap = self._store.commit, self._cap
+        commit, cap = self.send, self._cap
         try:
             try:
                 return await commit(base, wanted, now, fence=fence, facts=told, fields=fields, cap=cap)
@@ -425,6 +442,7 @@ class Lanes:
                     raise  # so many commits later that the record does not remember whether this one was among them
                 return outcome
         except StoreError as final:
+            self._counts["unavailable"] += 1
             for job in taken:
                 job.finish(None, _twin(final))
             raise

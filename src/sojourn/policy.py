@@ -117,6 +117,8 @@ def amend(record: Record, wanted: Amendment, now: float, config: SessionConfig) 
     if wanted.login:
         ends_at = now + config.absolute_timeout
         changes.update(user_id=wanted.user_id, generation=record.generation + 1, authenticated_at=now, ends_at=ends_at)
+    elif wanted.cut_off:
+        changes["generation"] = record.generation + 1
     if wanted.idle_timeout is not None:
         changes.update(idle_timeout=wanted.idle_timeout, touch_interval=config.touch_interval_for(wanted.idle_timeout))
     if wanted.absolute_timeout is not None:

@@ -178,6 +178,8 @@ class Amendment(Struct, frozen=True, kw_only=True):
     login: bool = False
     """The user changes: a new generation, in which nothing loaded before may commit."""
     user_id: str | None = None
+    cut_off: bool = False
+    """The user stays, and it is a new generation all the same."""
     idle_timeout: float | None = None
     absolute_timeout: float | None = None
     persistent: bool | None = None

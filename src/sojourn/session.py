@@ -61,6 +61,7 @@ STATE: Final = (
     "fence",
     "kept",
     "loaded_at",
+    "outside",
     "passive",
     "presented",
     "unsent",
@@ -121,6 +122,9 @@ class BaseSession(MutableMapping[str, Any]):
         self.passive = False
         """Set it to True where a request is not the visitor's doing (a page that polls): it then does not count as
         activity, unless it changes something."""
+        self.outside = False
+        """Set it to True where all of it is somebody else's doing (an operator's, the program's own): then it does not
+        count as activity even if it changes something."""
         self.fence = 0
         """The number of the lease that this object holds; 0: none."""
         self.unsent = False
@@ -387,6 +391,13 @@ class BaseSession(MutableMapping[str, Any]):
         self._amend(login=True, user_id=user_id)
         self.delete(TICKETS)  # who got one before is not to come in behind the sign-in
         return new_id
+
+    def cut_off(self) -> None:
+        """Rotate, and cut off everything that was loaded before, as `login` does, for the same user: sockets that are
+        open are closed, tickets are worthless, and what others have under way does not commit."""
+        self.rotate()
+        self._amend(cut_off=True)
+        self.delete(TICKETS)
 
     def keep(self) -> None:
         """Store the session, though nothing was put in: the visitor gets a cookie, and is known at the next request.

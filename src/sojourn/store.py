@@ -20,14 +20,14 @@ the life of sessions, is in the history, which `changes` reads.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Sequence
-from typing import Final, Literal, Protocol, TypeAlias
+from typing import Final, Literal, Protocol, TypeAlias, runtime_checkable
 
 from msgspec import Struct
 
 from .record import Cap, Change, Committed, EndReason, Gone, Leased, Outcome, Record, Refused, Summary
 from .waiting import Waiting
 
-__all__ = ["HISTORY", "HISTORY_AGE", "NO_CAP", "Durability", "Feed", "Hint", "Stats", "Store", "World"]
+__all__ = ["HISTORY", "HISTORY_AGE", "NO_CAP", "ByActivity", "Durability", "Feed", "Hint", "Stats", "Store", "World"]
 
 Durability: TypeAlias = Literal["memory", "process", "server", "power", "replicated"]
 """What an acknowledged write survives: nothing; the death of the process; what the server it is on is set to survive;
@@ -162,9 +162,23 @@ class Store(Protocol):
         `StoreUnavailable`."""
 
 
+@runtime_checkable
+class ByActivity(Protocol):
+    """A store that keeps sessions in order: by their last activity, and by their handles. Whoever lists them a page at
+    a time pays for that page, however many there are, here and in `Store.summaries`. A store need not be one."""
+
+    async def by_activity(
+        self, now: float, *, descending: bool = True, after: tuple[float, str] | None = None, limit: int = 1000
+    ) -> list[Summary]:
+        """Live sessions in the order of their last activity, and those of the same moment by their handles; the
+        latest first, or last. For the next page pass the activity and the handle of the last one as ``after`` (which
+        may have ended meanwhile): who was active in between has moved towards the latest."""
+
+
 class Hint(Struct, frozen=True, gc=False):
     """What a feed says: a session was written. With a `version`, its fields were, or its metadata, in that commit; with
-    `facts`, something of its life was recorded. With neither: look at it. Without a `handle`: look at everything."""
+    `facts`, something of its life was recorded, of which `ended` tells that it is over. With none of them: look at it.
+    Without a `handle`: look at everything."""
 
     handle: str
     user_id: str | None = None
@@ -172,6 +186,7 @@ class Hint(Struct, frozen=True, gc=False):
     fields: tuple[str, ...] | None = None
     """The names of the fields that changed; None: not known."""
     facts: bool = False
+    ended: bool = False
 
 
 class Feed(Protocol):

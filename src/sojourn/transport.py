@@ -21,9 +21,18 @@ from urllib.parse import parse_qsl
 from msgspec import Struct
 
 from .config import CookieConfig, Transport
-from .cookie import TEST_HOST, clear_cookie, host_name, read_cookies, set_cookie
+from .cookie import TEST_HOST, clear_cookie, host_name, is_loopback, read_cookies, set_cookie
 
-__all__ = ["Credentials", "Shown", "cookie_for", "find", "headers_to_clear", "headers_to_set", "varies_with"]
+__all__ = [
+    "Credentials",
+    "Shown",
+    "cookie_for",
+    "cookie_on_loopback",
+    "find",
+    "headers_to_clear",
+    "headers_to_set",
+    "varies_with",
+]
 
 _PARAMETER: Final = "session_id"
 _TICKET: Final = "ticket"
@@ -75,6 +84,13 @@ def cookie_for(config: CookieConfig, credentials: Credentials) -> CookieConfig:
     """The cookie for this request. The test clients of frameworks speak plain http and call themselves "testserver",
     which is no name of the net: they get a cookie that they can keep."""
     if credentials.secure or config.insecure or host_name(credentials.host) != TEST_HOST:
+        return config
+    return _without_tls(config)
+
+
+def cookie_on_loopback(config: CookieConfig, credentials: Credentials) -> CookieConfig:
+    """The cookie for a request: without TLS, and on this machine only, one that goes without."""
+    if config.insecure or credentials.secure or not is_loopback(credentials.host):
         return config
     return _without_tls(config)
 

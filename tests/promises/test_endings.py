@@ -198,6 +198,7 @@ async def test_what_ended_is_never_revived(place: Place, end: Ending) -> None:
 
 
 @pytest.mark.battery
+@pytest.mark.soak
 @each_end
 async def test_what_ended_is_never_revived_in_many_trials(place: Place, end: Ending) -> None:
     """The same in 2,000 trials in memory and 200 in a file."""

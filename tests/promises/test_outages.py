@@ -25,7 +25,7 @@ from servers.valkey import Valkey
 from sojourn import OutcomeUnknown, SessionConfig, StoreError, StoreUnavailable
 from worlds import Sessions
 
-DEADLINE, SLACK = 0.4, 0.3  # twice the deadline is too long, and would be noticed
+DEADLINE, SLACK = 0.8, 0.6  # twice the deadline is too long, and would be noticed
 IMPATIENT = SessionConfig(deadline=DEADLINE)
 ROUNDS, CALLERS = 2, 10
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
 import redis
-from places import Opened, Place
+from places import Opened, Place, at_once
+from stored import handle_of
 
 import worlds
 from servers.valkey import Valkey, fresh_prefix
@@ -26,7 +27,9 @@ from sojourn.store import HISTORY, Hint
 from sojourn.stores.memory import MemoryStore
 from sojourn.stores.memory_feed import MemoryFeed
 from sojourn.stores.valkey import ValkeyStore
+from sojourn.stores.valkey_feed import ValkeyFeed
 from sojourn.testing import Clock
+from sojourn.waiting import TaskWaiting, ThreadWaiting
 from sojourn.watching import hub
 
 PROMPT = 1.0
@@ -109,6 +112,74 @@ async def test_a_change_is_told_before_an_end_that_the_history_told_first(
             await other.update(session_id, "n", lambda n: n + 1)
             await other.end_session(session_id)
             assert kinds(await told(watch, lambda changes: "ended" in kinds(changes))) == ["changed", "ended"]
+
+
+async def test_a_change_is_told_however_far_the_feed_is_behind(
+    world: worlds.World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the feed says what happened one by one and late, the history tells of a creation and an end at once, also
+    to one who has just begun to watch: the change between them is told between them."""
+    store = MemoryStore()
+    monkeypatch.setattr(store, "feed", lambda waiting: _Hesitant(waiting, store._join, store._part))
+    async with world.sessions(store) as here, here.watch() as of_all:
+        for _ in range(5):
+            session_id = await here.create_session(data={"n": 0})
+            async with here.watch(session=session_id) as watch:
+                await here.update(session_id, "n", lambda n: n + 1)
+                await here.end_session(session_id)
+                mine = await told(watch, lambda changes: "ended" in kinds(changes))
+                assert kinds(mine)[-2:] == ["changed", "ended"]
+            everything = await told(of_all, lambda changes: "ended" in kinds(changes))
+            assert kinds(everything) == ["created", "changed", "ended"]
+
+
+async def test_who_reads_of_an_end_waits_for_the_hub(world: worlds.World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who is behind and reads of an end waits until the hub is there, which may yet say what changed before, whatever
+    else wakes it meanwhile."""
+    store = MemoryStore()
+    of_hub = await store.position()
+    read = store.changes
+
+    async def read_slowly(since: int, limit: int) -> tuple[int, tuple[Change, ...]]:
+        found = await read(since, limit)
+        if since == of_hub and found[1]:
+            await (TaskWaiting() if world is worlds.ASYNC else ThreadWaiting()).sleep(0.3)
+        return found
+
+    monkeypatch.setattr(store, "changes", read_slowly)
+    monkeypatch.setattr(store, "feed", lambda waiting: _Hesitant(waiting, store._join, store._part))
+    async with world.sessions(store) as here, here.watch(user="nobody"):
+        session_id = await here.create_session(data={"n": 0})
+        async with here.watch(session=session_id) as watch:
+            assert await watch.next(0.1) is None  # the hub has read of its creation, and has yet to say so
+            await here.update(session_id, "n", lambda n: n + 1)
+            await here.end_session(session_id)
+            assert kinds(await told(watch, lambda changes: "ended" in kinds(changes))) == ["changed", "ended"]
+
+
+@pytest.mark.parametrize("place", ["valkey"], indirect=True)
+async def test_who_comes_when_another_goes_is_told(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who begins to watch a session while the feed is about to forget it, as the last who watched it has gone, is told
+    all the same."""
+    sessions, other = place.sessions(), place.sessions()
+    session_id = await sessions.create_session(data={"n": 0})
+    forget = ValkeyFeed.forget
+
+    async def forget_late(feed: ValkeyFeed, handles: Iterable[str]) -> None:
+        await place.pause(0.3)
+        await forget(feed, handles)
+
+    monkeypatch.setattr(ValkeyFeed, "forget", forget_late)
+
+    async def caller(number: int) -> None:
+        await place.pause(0.4 * number)
+        async with sessions.watch(session=session_id) as watch:
+            await place.pause(0.25 + 0.55 * number)
+            if number:
+                await other.update(session_id, "n", lambda n: n + 1)
+                assert kinds(await told(watch, len)) == ["changed"]
+
+    await at_once(place.world, 2, caller)
 
 
 async def test_a_user_is_watched_and_so_are_all(place: Place) -> None:
@@ -352,6 +423,18 @@ def test_a_feed_that_only_looks_is_enough(valkey: Valkey) -> None:
     assert [kind for kind in lived if kind != "changed"] == ["rotated", "ended"]
 
 
+class _Hesitant(MemoryFeed):
+    """Says one thing at a time, and each a little later than it could."""
+
+    async def hints(self, timeout: float) -> list[Hint]:
+        found = await super().hints(timeout)
+        if found:
+            with self._lock:
+                self._said.extendleft(reversed(found[1:]))
+            await self._waiting.sleep(0.02)
+        return found[:1]
+
+
 class _Mute(MemoryFeed):
     """A feed that says nothing."""
 
@@ -395,3 +478,103 @@ async def test_nothing_is_told_of_a_life_before_its_beginning(place: Place) -> N
         lives.setdefault(change.handle, []).append(change.kind)
     assert {tuple(life) for life in lives.values()} <= {("created", "changed", "ended"), ("created", "ended")}
     assert len({change.id for change in found}) == len(found)
+
+
+# --- Facts alone ------------------------------------------------------------------------------------------------------
+
+
+async def test_facts_alone_are_watched(place: Place) -> None:
+    """Who watches facts is told of the lives of all sessions, each once and in order, from the beginning of the history
+    on; of no change of a field; and the commits of all processes are counted, but for those of what is set apart."""
+    here, there = place.sessions(), place.sessions()
+    before = await there.create_session("ada")
+    await there.end_session(before)
+    apart = await there.create_session()
+    here.engine.set_apart(handle_of(apart))
+    watch = await here.engine.facts(since=0)
+    past = await told(watch, lambda changes: len(changes) >= 3)
+    assert await watch.next(0.3) is None  # from here on the hub feeds it
+    assert not watch.behind
+    began = here.engine.heard
+    session_id = await there.create_session("bob", data={"n": 0})
+    for _ in range(30):
+        await there.update(session_id, "n", lambda n: n + 1)
+        await there.update(apart, "n", lambda n: None)
+    newer = await there.rotate(session_id)
+    await there.end_session(newer)
+    found = past + await told(watch, lambda changes: kinds(changes).count("ended") == 1)
+    mine = [change for change in found if change.handle != handle_of(apart)]
+    assert kinds(mine) == ["created", "ended", "created", "rotated", "ended"]
+    assert len({change.id for change in found}) == len(found)
+    until = time.monotonic() + 5
+    while here.engine.heard < began + 31 and time.monotonic() < until:
+        assert await watch.next(0.05) is None
+    assert await watch.next(0.2) is None
+    assert here.engine.heard == began + 31  # with the rotation
+    await watch.close()
+
+
+async def test_facts_hold_up_nobody(place: Place) -> None:
+    """Beside one who watches facts, those who watch a session, or all, are told everything, and as promptly as ever."""
+    here, there = place.sessions(), place.sessions()
+    session_id = await there.create_session(data={"n": 0})
+    watch = await here.engine.facts()
+    assert await watch.next(0.2) is None
+    async with here.watch() as everything, here.watch(session=session_id) as one:
+        assert await everything.next(0.2) is None
+        took = []
+        for number in range(5):
+            began = time.monotonic()
+            await there.update(session_id, "n", lambda _, number=number: number)
+            assert kinds(await told(one, len)) == ["changed"]
+            took.append(time.monotonic() - began)
+        assert min(took) < PROMPT / 5
+        assert set(kinds(await told(everything, len))) == {"changed"}
+    async with here.exclusive(session_id, wait=2.0) as session:
+        session["n"] = "mine"
+    assert await watch.next(0.1) is None
+    await there.end_session(session_id)
+    assert kinds(await told(watch, len)) == ["ended"]
+    await watch.close()
+
+
+@pytest.mark.battery
+async def test_facts_are_told_though_a_watcher_is_slow(place: Place) -> None:
+    """Facts of which there are more than wait for a watcher are read from the history: none is missed, none comes
+    twice."""
+    here, there = place.sessions(), place.sessions()
+    watch = await here.engine.facts()
+    ids = [await there.create_session() for _ in range(600)]
+    assert await there.end_sessions() == len(ids)
+    found = await told(watch, lambda changes: len(changes) >= 1200)
+    assert sorted(kinds(found)) == ["created"] * 600 + ["ended"] * 600
+    assert len({change.id for change in found}) == 1200
+    await watch.close()
+
+
+async def test_commits_are_gathered(world: worlds.World) -> None:
+    """Where facts alone are watched, many commits are taken at once: the feed is asked a few times, and not for
+    each."""
+    store = MemoryStore()
+    asked = []
+
+    class Counting(MemoryFeed):
+        async def hints(self, timeout: float) -> list[Hint]:
+            asked.append(timeout)
+            return await super().hints(timeout)
+
+    store.feed = lambda waiting: Counting(waiting, store._join, store._part)  # type: ignore[method-assign]
+    async with world.sessions(store) as here:
+        session_id = await here.create_session(data={"n": 0})
+        watch = await here.engine.facts()
+        assert await watch.next(0.2) is None
+        asked.clear()
+        began = time.monotonic()
+        for _ in range(100):
+            await here.update(session_id, "n", lambda n: n + 1)
+            await world.pause()
+        while here.engine.heard < 100 and time.monotonic() < began + 5:
+            await watch.next(0.01)
+        assert here.engine.heard == 100
+        assert len(asked) <= (time.monotonic() - began) / 0.05 + 3
+        await watch.close()

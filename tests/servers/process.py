@@ -7,6 +7,7 @@ with what its folder holds.
 from __future__ import annotations
 
 import atexit
+import itertools
 import os
 import random
 import shutil
@@ -14,9 +15,11 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
@@ -29,11 +32,26 @@ _KEEPER = 'trap "" INT TERM; read -r _; kill -9 "$1" 2>/dev/null; rm -rf "$2"'
 _running: weakref.WeakSet[Process] = weakref.WeakSet()
 
 
+def _ports() -> Iterator[int]:
+    """The ports of this process, each in its turn: those of a server that is down, or not yet up, are nobody else's.
+    Workers that test beside each other have other ones."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    first = 15_000 + worker % 8 * 2000
+    mine = deque(range(first, first + 2000))
+    mine.rotate(random.randrange(2000))  # another run of the tests may be under way
+    return itertools.cycle(mine)
+
+
+_chosen = _ports()
+_choosing = threading.Lock()
+
+
 def free_port() -> int:
     """A port that nobody listens on. Below those that the system hands out to clients, one of which could otherwise sit
     on it while a server is down."""
     while True:
-        port = random.randrange(15_000, 32_000)
+        with _choosing:
+            port = next(_chosen)
         with socket.socket() as sock, suppress(OSError):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             sock.bind((LOOPBACK, port))
@@ -61,11 +79,11 @@ class Process:
 
     def command(self) -> list[str]:
         """What is run, with what its folder needs in place."""
-        raise NotImplementedError
+        raise NotImplementedError  # each server is another program
 
     def answers(self) -> bool:
         """Whether it serves. False while it does not; it must not wait."""
-        raise NotImplementedError
+        raise NotImplementedError  # each server is asked in its own way
 
     @property
     def pid(self) -> int:

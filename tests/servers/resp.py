@@ -31,7 +31,7 @@ class Client:
         try:
             if login:
                 self.do("AUTH", *login)
-        except BaseException:
+        except BaseException:  # an interrupt, too, leaves no connection open
             self.close()
             raise
 

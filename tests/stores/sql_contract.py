@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 
 import pytest
 
-from sojourn.record import Cap, Change, Committed, Gone
-from sojourn.store import Store
+from sojourn.record import Cap, Change, Committed, Gone, Summary
+from sojourn.store import ByActivity, Store
 from sojourn.testing import NOW, DurableStoreContract, new_record, proves, successor
 
 
@@ -99,3 +99,55 @@ class SQLContract(DurableStoreContract):
         told = await store.end_matching(NOW)
         assert Counter(change.handle for change in told) == {record.handle: 1 for record in records}
         assert (await store.stats()).sessions == 0
+
+    # --- by_activity -------------------------------------------------------------------------------------------------
+
+    @proves
+    async def test_the_living_come_by_their_last_activity(self, store: Store) -> None:
+        """Live sessions come in the order of their last activity, and those of one moment by their handles, either way
+        round; as `summaries` shows them, with activity that was only touched. Neither the dead come, nor who ended
+        together with all others."""
+        assert isinstance(store, ByActivity)
+        await store.create(new_record(), NOW)
+        self.crash()
+        await store.end_matching(NOW)
+        assert await store.by_activity(NOW) == []
+        records = [new_record(at=NOW - number // 3, user_id="ada", label="desk") for number in range(9)]
+        for record in (*records, new_record(at=NOW - 5000)):
+            await store.create(record, NOW)
+        await store.touch(records[-1].handle, 0, NOW + 1, NOW + 1)
+        found = await store.by_activity(NOW + 1)
+        assert found == sorted(await store.summaries(NOW + 1), key=_activity, reverse=True)
+        assert found[0].handle == records[-1].handle
+        assert found[0].last_accessed_at == NOW + 1
+        assert len(found) == len(records)
+        assert await store.by_activity(NOW + 1, descending=False) == found[::-1]
+        assert await store.by_activity(NOW + 1, limit=2) == found[:2]
+
+    @proves
+    async def test_by_activity_in_pages(self, store: Store) -> None:
+        """Page by page each comes once, either way round, although the last of a page ends before the next is asked
+        for; and who is active meanwhile is not passed by on the way to the latest."""
+        assert isinstance(store, ByActivity)
+        records = [new_record(at=NOW - number // 4) for number in range(20)]
+        for record in records:
+            await store.create(record, NOW)
+        for descending in (True, False):
+            expected = await store.by_activity(NOW, descending=descending)
+            found: list[Summary] = []
+            while page := await store.by_activity(
+                NOW, descending=descending, after=_activity(found[-1]) if found else None, limit=3
+            ):
+                await store.end([page[-1].handle], "ended", NOW)
+                found += page
+            assert found == expected
+        left = await store.by_activity(NOW)
+        first = await store.by_activity(NOW, descending=False, limit=2)
+        await store.touch(first[0].handle, 0, NOW + 1, NOW + 1)
+        later = await store.by_activity(NOW + 1, descending=False, after=_activity(first[-1]))
+        assert {one.handle for one in (*first, *later)} == {one.handle for one in left}
+        assert later[-1].handle == first[0].handle
+
+
+def _activity(summary: Summary) -> tuple[float, str]:
+    return (summary.last_accessed_at, summary.handle)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -176,3 +177,16 @@ def test_no_list_reads_all_sessions(tmp_path: Path, name: str) -> None:
     of_user = "user" in name
     assert ("session_by_user" if of_user else "sqlite_autoindex_session_1") in plan
     assert of_user or "TEMP B-TREE" not in plan
+
+
+@pytest.mark.parametrize("name", ["by_activity_descending", "by_activity_ascending"])
+def test_the_last_activity_is_an_index(tmp_path: Path, name: str) -> None:
+    """A page of sessions by their last activity begins where it is asked to, and only those of one moment are sorted:
+    also in a file of which SQLite has no statistics."""
+    BLOCKING.run(open_store(f"sqlite:///{tmp_path}/sessions.db").close())
+    values = {"accessed_at": NOW, "handle": "", "now": NOW, "limit": 50}
+    with closing(sqlite3.connect(tmp_path / "sessions.db")) as connection:
+        rows = connection.execute(f"EXPLAIN QUERY PLAN {read_statements('sqlite.sql')[name]}", values).fetchall()
+    plan = "\n".join(row[3] for row in rows)
+    assert re.search(r"SEARCH session USING INDEX session_by_access \(accessed_at[<>]", plan)
+    assert re.search(r"TEMP B-TREE FOR (RIGHT PART|LAST TERM) OF ORDER BY", plan)

@@ -99,7 +99,7 @@ async def test_the_end_of_all_is_told_to_all(world: World, each_valkey: Valkey) 
     record = await created(store, user_id="ada")
     async with listening(world, url, record.handle) as (_, feed):
         await store.end_matching(time.time())
-        await told(feed, Hint(""), Hint(record.handle, "ada", facts=True))
+        await told(feed, Hint(""), Hint(record.handle, "ada", facts=True, ended=True))
     await store.close()
 
 

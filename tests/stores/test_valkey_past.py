@@ -17,6 +17,7 @@ from sojourn.blocking import run
 from sojourn.errors import HistoryTrimmed
 from sojourn.record import Committed, Leased, Record
 from sojourn.store import HISTORY_AGE
+from sojourn.stores import valkey as valkey_store
 from sojourn.stores import valkey_deadlines, valkey_history
 from sojourn.testing import NOW, new_record
 
@@ -226,3 +227,75 @@ def test_a_reader_goes_by_the_servers_clock(valkey: Valkey) -> None:
     run(store.purge_expired(time.time() + 2 * HISTORY_AGE, 10))
     assert len(run(store.changes(0, 10))[1]) == 2
     run(store.close())
+
+
+@pytest.mark.parametrize("disturbed", [False, True])
+def test_a_walk_reads_a_long_bucket_in_parts(keys: Keys, monkeypatch: pytest.MonkeyPatch, *, disturbed: bool) -> None:
+    """Where very many sessions have one deadline a walk reads their bucket in parts, in a few requests more than there
+    are parts; and meets every session, also while a cleaner takes others out of the bucket before the place where the
+    walk has come to, or moves some that it has not met to a bucket that it has looked into."""
+    monkeypatch.setattr(valkey_deadlines, "_PART", 10)
+    store = keys.store
+    shard, second = store._space.shards[0], int(NOW) + 100
+    records = [new_record(idle=100.0) for _ in range(95)]
+    others = [new_record(idle=101.0) for _ in range(3)]
+    for record in (*records, *others):
+        run(store.create(record, NOW))
+    order = [one.decode() for one in keys.server.do("LRANGE", shard.bucket(second), 0, -1)]
+    gone = set()
+    ask, parts = store._space.ask, []
+
+    def meanwhile(*requests: Any) -> Any:
+        """Before each part is read, the first entry goes, and one near the end moves on."""
+        if requests[0].arguments[0] == "LRANGE":
+            parts.append(requests)
+            if disturbed and 2 < len(parts) < 5:
+                first, late = order[len(parts)], order[-len(parts)]
+                gone.add(first)
+                store._space.ask = ask
+                run(store.end([first], "ended", NOW))
+                run(store._deadlines._rebook(shard, second, [first, late], {late: second + 1}))
+                store._space.ask = meanwhile
+        return ask(*requests)
+
+    store._space.ask = meanwhile
+
+    async def walk() -> list[str]:
+        return [handle async for handles in store._deadlines.walk() for handle in handles]
+
+    met = run(walk())
+    store._space.ask = ask
+    assert {record.handle for record in (*records, *others)} - gone <= set(met)
+    assert len(parts) <= 14
+    if not disturbed:
+        assert sorted(met) == sorted(record.handle for record in (*records, *others))
+        assert all(len(requests) == 1 or requests[0].arguments[2:] == (0, 9) for requests in parts)
+
+
+def test_the_first_page_of_a_walk_is_as_soon_among_many(keys: Keys, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first page of a walk takes as many round trips and as many handles, whether thirty sessions or a thousand
+    have the same deadline."""
+    monkeypatch.setattr(valkey_deadlines, "_PART", 10)
+    store, costs = keys.store, []
+    ask = store._space.ask
+
+    async def counting(*requests: Any) -> Any:
+        replies = await ask(*requests)
+        cost.append(sum(len(reply) for reply in replies if isinstance(reply, list)))
+        return replies
+
+    async def first() -> None:
+        async for page in store.walk():
+            assert page
+            break
+
+    for total in (30, 1000):
+        for _ in range(total - 30 if total > 30 else 30):
+            run(store.create(new_record(idle=100.0), NOW))
+        monkeypatch.setattr(valkey_store, "_PAGE", 10)
+        cost: list[int] = []
+        store._space.ask = counting
+        run(first())
+        store._space.ask = ask
+        costs.append(cost)
+    assert costs[0] == costs[1]

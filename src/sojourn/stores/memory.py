@@ -371,7 +371,7 @@ class MemoryStore:
         """Record facts, and say so."""
         self._record(*told)
         for change in told:
-            self._say(Hint(change.handle, change.user_id, facts=True))
+            self._say(Hint(change.handle, change.user_id, facts=True, ended=change.kind == "ended"))
         return told
 
     def _record(self, *told: Change) -> None:

@@ -35,9 +35,9 @@ from .postgres_room import Room
 from .postgres_schema import SYNCHRONOUS, ensure, lock_number, settings_of
 from .postgres_statement import Row, Step
 from .postgres_steps import commit, create, ending, lease, step, text, told
-from .postgres_telling import Telling, channel_of, committed, facts_told
+from .postgres_telling import Telling, channel_of, committed, ends_told
 from .postgres_wire import Wire, parameters_of
-from .sql import BATCH, PAGE, check_row, disagreement, in_batches, readable, whole
+from .sql import BATCH, PAGE, activity_page, check_row, disagreement, in_batches, readable, whole
 
 __all__ = ["PostgresStore"]
 
@@ -119,7 +119,7 @@ class PostgresStore:
             if isinstance(done, Refused):
                 return done
             added, evicted = done
-            await self._telling.tell([*facts_told(evicted), _begun(record)] if added else [], began, added)
+            await self._telling.tell([*ends_told(evicted), _begun(record)] if added else [], began, added)
             return await self._created(record, added, evicted)
         (rows,) = await self._telling.write([self._creation(record, now)], _begun(record), record.version)
         return await self._created(record, rows, ())
@@ -173,7 +173,7 @@ class PostgresStore:
             if not isinstance(done, tuple):
                 return done
             replaced, evicted = done
-            await self._telling.tell([*facts_told(evicted), hint], began, replaced)
+            await self._telling.tell([*ends_told(evicted), hint], began, replaced)
             return Committed(wanted, (*evicted, *facts))
         raise disagreement(wanted.handle)
 
@@ -244,6 +244,13 @@ class PostgresStore:
         bounds = {"after": after, "limit": limit, "now": self._moment(now)}
         name, of_user = ("summaries", {}) if user_id is None else ("summaries_of_user", {"user_id": user_id})
         (rows,) = await self._pool.read(step(name, **of_user, **bounds))
+        return [Summary.of(record) for record in self._readable(rows)]
+
+    async def by_activity(
+        self, now: float, *, descending: bool = True, after: tuple[float, str] | None = None, limit: int = 1000
+    ) -> list[Summary]:
+        name, place = activity_page(self._moment(now), descending, after, limit)
+        (rows,) = await self._pool.read(step(name, **place))
         return [Summary.of(record) for record in self._readable(rows)]
 
     async def load_many(self, handles: Sequence[str]) -> dict[str, Record]:
@@ -364,7 +371,7 @@ class PostgresStore:
     async def _ended(self, rows: list[Row], began: float) -> tuple[Change, ...]:
         ends = told(rows)
         if ends:
-            await self._telling.tell(facts_told(ends), began, rows)
+            await self._telling.tell(ends_told(ends), began, rows)
         return ends
 
 

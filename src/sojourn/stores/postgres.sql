@@ -310,6 +310,18 @@ WHERE user_id = :user_id AND handle > :after AND expires_at > (SELECT moment(:no
   AND epoch + 0 = (SELECT epoch FROM era)
 ORDER BY handle LIMIT :limit;
 
+-- name: by_activity_descending
+SELECT handle, body, accessed_at, fence, leased_until FROM session
+WHERE accessed_at <= :accessed_at AND (accessed_at < :accessed_at OR handle < :handle)
+  AND expires_at + 0 > (SELECT moment(:now)) AND epoch + 0 = (SELECT epoch FROM era)
+ORDER BY accessed_at DESC, handle DESC LIMIT :limit;
+
+-- name: by_activity_ascending
+SELECT handle, body, accessed_at, fence, leased_until FROM session
+WHERE accessed_at >= :accessed_at AND (accessed_at > :accessed_at OR handle > :handle)
+  AND expires_at + 0 > (SELECT moment(:now)) AND epoch + 0 = (SELECT epoch FROM era)
+ORDER BY accessed_at, handle LIMIT :limit;
+
 -- name: user_oldest_first
 SELECT handle FROM session
 WHERE user_id = :user_id AND expires_at > (SELECT moment(:now)) AND handle <> :handle

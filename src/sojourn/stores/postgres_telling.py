@@ -22,12 +22,12 @@ from .postgres_statement import Row, Step
 from .postgres_steps import step
 from .sql import WATCHED_FOR
 
-__all__ = ["Telling", "channel_of", "committed", "facts_told", "hints_in"]
+__all__ = ["Telling", "channel_of", "committed", "ends_told", "hints_in"]
 
 _LONGEST: Final = 7900  # bytes in a notification; PostgreSQL takes less than 8000
 _MOST: Final = 1000  # hints of one write; more become one, to look at everything
 _ALL: Final = Hint("")
-_Told = tuple[str, str | None, bytes | None, tuple[str, ...] | None, bool]
+_Told = tuple[str, str | None, bytes | None, tuple[str, ...] | None, bool, bool]
 
 _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(list[_Told]).decode
@@ -90,9 +90,9 @@ def committed(wanted: Record, fields: tuple[str, ...], facts: tuple[Change, ...]
     return Hint(wanted.handle, wanted.user_id, wanted.version, fields, bool(facts))
 
 
-def facts_told(facts: Iterable[Change]) -> list[Hint]:
-    """The hints of what happened to sessions."""
-    return [Hint(change.handle, change.user_id, facts=True) for change in facts]
+def ends_told(ends: Iterable[Change]) -> list[Hint]:
+    """The hints of sessions that have ended."""
+    return [Hint(change.handle, change.user_id, facts=True, ended=True) for change in ends]
 
 
 def hints_in(payload: bytes) -> list[Hint]:
@@ -125,10 +125,10 @@ def _joined(parts: list[bytes]) -> list[str]:
 def _short(hint: Hint) -> bytes:
     for shorter in (
         hint,
-        Hint(hint.handle, hint.user_id, hint.version, None, hint.facts),
+        Hint(hint.handle, hint.user_id, hint.version, None, hint.facts, hint.ended),
         Hint(hint.handle),
     ):
-        data = _encode((shorter.handle, shorter.user_id, shorter.version, shorter.fields, shorter.facts))
+        data = _encode((shorter.handle, shorter.user_id, shorter.version, shorter.fields, shorter.facts, shorter.ended))
         if len(data) < _LONGEST:
             return data
     return _short(_ALL)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from math import inf
 from typing import Any, Final
 
 import msgspec
@@ -22,6 +23,7 @@ __all__ = [
     "PAGE",
     "WATCHED_FOR",
     "WATCH_AGAIN",
+    "activity_page",
     "check_row",
     "columns",
     "commit_values",
@@ -111,6 +113,16 @@ def readable(rows: Iterable[Sequence[Any]], *, capped: bool = False) -> Iterator
             yield whole(*row, capped=capped)
         except DamagedRecord as error:
             log.error("%s", error)  # noqa: TRY400 - the traceback would say nothing more
+
+
+def activity_page(
+    now: float | None, descending: bool, after: tuple[float, str] | None, limit: int
+) -> tuple[str, dict[str, Any]]:
+    """The statement that lists sessions by their last activity, and its parameters. They name a place in the order, so
+    that a page begins where the one before ended, without looking at what lies before it."""
+    at, handle = after or ((inf, "") if descending else (-inf, ""))
+    name = "by_activity_descending" if descending else "by_activity_ascending"
+    return name, {"accessed_at": at, "handle": handle, "now": now, "limit": limit}
 
 
 # --- A commit --------------------------------------------------------------------------------------------------------

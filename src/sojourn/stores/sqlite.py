@@ -29,6 +29,7 @@ from .sealing import seal
 from .sql import (
     BATCH,
     PAGE,
+    activity_page,
     check_row,
     columns,
     commit_values,
@@ -186,6 +187,13 @@ class SQLiteStore:
         rows = self._file.read(
             lambda connection: connection.execute(_SQL[statement], (*of_user, after, now, limit)).fetchall()
         )
+        return [Summary.of(record) for record in readable(rows)]
+
+    async def by_activity(
+        self, now: float, *, descending: bool = True, after: tuple[float, str] | None = None, limit: int = 1000
+    ) -> list[Summary]:
+        statement, place = activity_page(now, descending, after, limit)
+        rows = self._file.read(lambda connection: connection.execute(_SQL[statement], place).fetchall())
         return [Summary.of(record) for record in readable(rows)]
 
     async def load_many(self, handles: Sequence[str]) -> dict[str, Record]:

@@ -223,6 +223,18 @@ WHERE handle > ? AND expires_at > ? AND +epoch = (SELECT epoch FROM held) ORDER 
 SELECT handle, body, accessed_at, fence, leased_until FROM session
 WHERE user_id = ? AND handle > ? AND expires_at > ? AND +epoch = (SELECT epoch FROM held) ORDER BY handle LIMIT ?;
 
+-- name: by_activity_descending
+SELECT handle, body, accessed_at, fence, leased_until FROM session
+WHERE accessed_at <= :accessed_at AND (accessed_at < :accessed_at OR handle < :handle) AND +expires_at > :now
+  AND +epoch = (SELECT epoch FROM held)
+ORDER BY accessed_at DESC, handle DESC LIMIT :limit;
+
+-- name: by_activity_ascending
+SELECT handle, body, accessed_at, fence, leased_until FROM session
+WHERE accessed_at >= :accessed_at AND (accessed_at > :accessed_at OR handle > :handle) AND +expires_at > :now
+  AND +epoch = (SELECT epoch FROM held)
+ORDER BY accessed_at, handle LIMIT :limit;
+
 -- name: walk
 SELECT handle, body, accessed_at, fence, leased_until FROM session
 WHERE handle > ? AND +epoch = (SELECT epoch FROM held) ORDER BY handle LIMIT ?;

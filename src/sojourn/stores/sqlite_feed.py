@@ -164,7 +164,11 @@ def _hints(
 ) -> list[Hint]:
     """What was committed, and what happened to sessions. A fact that a commit has brought is told with it, or with a
     later one of the session."""
-    lives = [Hint(handle, user_id, facts=True) for _, kind, handle, user_id in told if kind in ("created", "ended")]
+    lives = [
+        Hint(handle, user_id, facts=True, ended=kind == "ended")
+        for _, kind, handle, user_id in told
+        if kind in ("created", "ended")
+    ]
     brought = {handle: user_id for _, kind, handle, user_id in told if kind not in ("created", "ended")}
     said = []
     for _, handle, user_id, version, names in reversed(news):

@@ -45,7 +45,7 @@ __all__ = ["ValkeyStore"]
 
 log = logging.getLogger("sojourn")
 
-_PAGE: Final = 1000  # records in one step of a walk
+_PAGE: Final = 200  # records in one step of a walk, which are read in one round trip
 _MOST_EVICTED: Final = 1000  # by one creation at the cap of the store
 
 
@@ -214,11 +214,15 @@ class ValkeyStore:
         return await self._space.records(handles)
 
     async def walk(self) -> AsyncIterator[list[Record]]:
+        ahead: list[str] = []
         async for handles in self._deadlines.walk():
-            for at in range(0, len(handles), _PAGE):
-                records = await self._space.records(handles[at : at + _PAGE])
-                if records:
-                    yield list(records.values())
+            ahead += handles
+            whole = len(ahead) - len(ahead) % _PAGE
+            for at in range(0, whole, _PAGE):
+                yield list((await self._space.records(ahead[at : at + _PAGE])).values())
+            del ahead[:whole]
+        if ahead:
+            yield list((await self._space.records(ahead)).values())
 
     async def purge_expired(self, now: float, limit: int) -> tuple[Change, ...]:
         await self._space.look_at_policy()

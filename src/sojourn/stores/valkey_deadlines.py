@@ -30,7 +30,11 @@ ROOM: Final = 86_400
 
 _FARTHEST: Final = 86_400  # seconds until a session is looked at again, at most
 _STEP: Final = 500  # sessions in one request
-_BUCKETS: Final = 100  # buckets in one request
+_BUCKETS: Final = 100  # buckets in one request, at most
+_FIRST_BUCKETS: Final = 16  # and in the first of a walk
+_PART: Final = 1000  # handles of a bucket in one request of a walk
+_OVERLAP: Final = 4  # handles that two parts of a bucket share, to tell whether places have moved
+_SHARDS: Final = 8  # shards that a walk reads together
 _ROUNDS: Final = 10  # in which a walk goes after what moves on before it
 _head = struct.Struct(">dd24xdd")
 
@@ -96,18 +100,50 @@ class Deadlines:
         return told
 
     async def walk(self, shards: Sequence[Shard] = ()) -> AsyncIterator[list[str]]:
-        """The handles of all sessions (of these shards, or of all), a part at a time: also of some that have ended."""
-        left = await self._buckets(shards or self._space.shards)
-        known: set[tuple[Shard, int]] = set()
-        rounds = 0
-        while left and rounds < _ROUNDS:
-            step, left = left[:_BUCKETS], left[_BUCKETS:]
-            for handles in await self._entries(step):
+        """The handles of all sessions (of these shards, or of all), a part at a time: also of some that have ended, and
+        some more than once. The first part comes as soon, however many there are."""
+        shards = shards or self._space.shards
+        for at in range(0, len(shards), _SHARDS):
+            async for handles in self._walk(shards[at : at + _SHARDS]):
                 yield handles
+
+    async def _walk(self, shards: Sequence[Shard]) -> AsyncIterator[list[str]]:
+        left = await self._buckets(shards)
+        known: set[tuple[Shard, int]] = set()
+        rounds, width = 0, _FIRST_BUCKETS
+        while left and rounds < _ROUNDS:
+            width = min(width, _BUCKETS)
+            step = left[:width]
+            parts = await self._entries(step, _PART)
+            long = next((number for number, part in enumerate(parts) if len(part) == _PART), len(step))
+            # What comes after a long bucket is read after the rest of that: it may be moved there from it meanwhile.
+            step, parts = step[: long + 1], parts[: long + 1]
+            yield [handle for part in parts for handle in part]
+            if len(parts[-1]) == _PART:
+                async for handles in self._rest(*step[-1], parts[-1]):
+                    yield handles
+            width = width * 2 if sum(map(len, parts)) < _PART else max(width // 2, 1)
+            left = left[len(step) :]
+            rounds += not left
             # Who was moved on meanwhile lies in a later bucket, which may be a new one.
             known.update(step)
             left = await self._come_meanwhile(step, left, known) + left
-            rounds += len(left) < _BUCKETS
+
+    async def _rest(self, shard: Shard, second: int, read: Sequence[str]) -> AsyncIterator[list[str]]:
+        """What comes in a bucket after its first entries, a part at a time. Entries are added at the end, and may be
+        taken out anywhere: then places have moved, which shows as what was read last is not there any more, and all is
+        read at once."""
+        at = len(read)
+        while len(read) >= _PART:
+            last = list(read[-_OVERLAP:])
+            (found,) = await self._entries([(shard, second)], at + _PART, first=at - _OVERLAP)
+            if found[:_OVERLAP] != last:
+                (read,) = await self._entries([(shard, second)])
+                yield list(read)
+                return
+            read = found[_OVERLAP:]
+            at += len(read)
+            yield list(read)
 
     async def least_used(self, count: int, now: float, but: str) -> list[str]:
         """The handles of so many live sessions whose deadlines come first."""
@@ -157,9 +193,11 @@ class Deadlines:
         ]
         return [bucket for bucket in there if bucket not in known]
 
-    async def _entries(self, buckets: Sequence[tuple[Shard, int]], limit: int = 0) -> list[list[str]]:
-        """The handles in each of these buckets; the first so many of them, unless the limit is 0."""
-        requests = [read(shard.slot, "LRANGE", shard.bucket(second), 0, limit - 1) for shard, second in buckets]
+    async def _entries(
+        self, buckets: Sequence[tuple[Shard, int]], limit: int = 0, *, first: int = 0
+    ) -> list[list[str]]:
+        """The handles in each of these buckets, from that at the place ``first`` up to the place ``limit`` (0: all)."""
+        requests = [read(shard.slot, "LRANGE", shard.bucket(second), first, limit - 1) for shard, second in buckets]
         replies = await self._space.ask(*requests)
         return [[handle.decode() for handle in plain("", reply)] for reply in replies]
 

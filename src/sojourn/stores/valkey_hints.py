@@ -17,7 +17,7 @@ from ..store import Hint
 __all__ = ["news_of", "pack_hint", "pattern_of", "unpack_hint"]
 
 _encode = msgspec.msgpack.Encoder().encode
-_Message = tuple[str | bool | None, bytes | bool | None, tuple[str, ...] | bool | None, bool]
+_Message = tuple[str | bool | None, bytes | bool | None, tuple[str, ...] | bool | None, bool, bool]
 _decode: Final = msgspec.msgpack.Decoder(_Message).decode
 
 
@@ -33,14 +33,14 @@ def pattern_of(news: str) -> str:
 
 
 def pack_hint(user_id: str | None, version: bytes | None, fields: tuple[str, ...] | None, facts: bool) -> bytes:
-    """What is published of a write."""
-    return _encode((user_id, version, fields, facts))
+    """What is published of a write. (That a session has ended, the script says that ended it.)"""
+    return _encode((user_id, version, fields, facts, False))
 
 
 def unpack_hint(handle: str, message: bytes) -> Hint:
     """What a message says of a session. (A script writes false for none.)"""
     try:
-        user_id, version, fields, facts = _decode(message)
+        user_id, version, fields, facts, ended = _decode(message)
     except ValueError:  # an empty one, or one of another version of Sojourn: whatever it says, it was written
         return Hint(handle)
     return Hint(
@@ -49,4 +49,5 @@ def unpack_hint(handle: str, message: bytes) -> Hint:
         version if isinstance(version, bytes) else None,
         fields if isinstance(fields, tuple) else None,
         facts,
+        ended,
     )

@@ -260,7 +260,7 @@ class TellingContract(Harness):
     @proves
     async def test_the_feed_tells_of_lives(self, store: Store) -> None:
         """Who follows all is told of each session that is created, ends, is evicted or expires, that there is a fact of
-        it."""
+        it, and which of them are ends."""
         async with self.feeding(store) as feed:
             ended, expired, evicted = (new_record(user_id=name, idle=10.0) for name in ("ada", None, "eve"))
             await create(store, ended, expired, evicted)
@@ -274,6 +274,7 @@ class TellingContract(Harness):
             wanted = {ended.handle: 2, expired.handle: 2, evicted.handle: 2}
             found = await self.said(feed, lambda hints: counted(hints) >= Counter(wanted))
         assert {handle: counted(found)[handle] for handle in wanted} == wanted
+        assert Counter(hint.handle for hint in found if hint.ended and hint.handle in wanted) == Counter(list(wanted))
         owners = {hint.handle: hint.user_id for hint in found if hint.facts}
         assert owners[ended.handle] == "ada"
         assert owners[expired.handle] is None

@@ -11,6 +11,6 @@ fields changed is told by the feed alone; what one commit after another changed 
 from __future__ import annotations
 
 from .hub import Hub
-from .watch import ALL, Topic, Turn, Watch
+from .watch import ALL, FACTS, Topic, Turn, Watch
 
-__all__ = ["ALL", "Hub", "Topic", "Turn", "Watch"]
+__all__ = ["ALL", "FACTS", "Hub", "Topic", "Turn", "Watch"]

@@ -17,7 +17,7 @@ from ..policy import is_over
 from ..record import Change
 from ..store import Feed, Hint, Store
 from ..waiting import Background, Signal, Waiting
-from .watch import ALL, PAGE, TICK, Topic, Turn, Watch
+from .watch import ALL, FACTS, PAGE, TICK, Topic, Turn, Watch
 
 __all__ = ["Hub"]
 
@@ -27,11 +27,12 @@ T = TypeVar("T")
 
 _LOOK: Final = 30.0  # seconds between two looks at the sessions themselves: what a writer that died did not say is seen
 _PATIENCE: Final = 1.0  # seconds for which the beginning of a watch waits for the feed
-_GRACE: Final = 0.1  # seconds for which the feed may be behind the history
+_GRACE: Final = 0.5  # seconds for which the feed may be behind the history: only a writer that died says nothing
 _LINGER: Final = 5.0  # seconds for which the feed is kept when nobody watches any more
 _FIRST_PAUSE: Final = 0.02  # seconds before another feed is opened,
 _LONGEST_PAUSE: Final = 1.0  # and at most
 _ENDED_KEPT: Final = 1000  # sessions of which nothing is told any more
+_GATHER: Final = 0.05  # seconds between two looks at the feed where facts alone are watched
 
 
 class _Said:
@@ -64,6 +65,8 @@ class Hub:
         self.waiting = waiting
         self.clock = clock
         self._sweep = sweep
+        self.apart: frozenset[str] = frozenset()
+        """Handles of records that are nobody's sessions: their commits are not in `heard`."""
         self._closed = False
         self._begin_anew()
         _hubs.add(self)
@@ -72,6 +75,9 @@ class Hub:
         self.lock = threading.Lock()
         self.position: int | None = None
         """Up to where the history was read; None: nobody reads it."""
+        self.heard = 0
+        """Commits that the feed told of, of all sessions in whatever process, while facts or all were watched. Of those
+        that it lost, as it broke or there were too many, nobody knows the number."""
         self._watches: dict[Topic, weakref.WeakSet[Watch]] = {}
         self._turns: dict[Topic, weakref.WeakSet[Turn]] = {}
         self._followed: set[str] = set()  # the sessions that the feed was asked to tell of
@@ -122,6 +128,16 @@ class Hub:
         await self._join(("session", handle))
         return turn
 
+    def watchers(self, handle: str | None = None) -> int:
+        """How many watch this session, or any; those aside who are no sockets and no pages."""
+        with self.lock:
+            groups = [
+                group
+                for (kind, name), group in self._watches.items()
+                if kind == "session" and (handle is None or name == handle)
+            ]
+            return sum(not watch.aside for group in groups for watch in group)
+
     async def leave(self, topic: Topic, one: Watch | Turn) -> None:
         """A watch, or a wait, is over."""
         with self.lock:
@@ -141,6 +157,11 @@ class Hub:
             await feed.close()
         if work is not None:
             await work.finished()
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+        return self._closed
 
     def check_open(self) -> None:
         """Raises `StoreUnavailable` after `close`."""
@@ -193,6 +214,10 @@ class Hub:
         if feed is not None and gone:
             try:
                 await feed.forget(gone)
+                with self.lock:
+                    back = gone & self._sessions()
+                if back:  # somebody came just now, whom the feed may have promised to tell before it forgot
+                    await feed.follow(back)
             except StoreError as error:
                 log.debug("the feed broke: %s", error)  # as is noticed where it is listened to
 
@@ -244,6 +269,10 @@ class Hub:
         read_at = looked_at = time.monotonic()
         while not self._closed:
             await self._take(_Said(await feed.hints(TICK)), feed)
+            if (
+                self._counts_only
+            ):  # many commits are then taken at once, and each costs whoever makes it next to nothing
+                await self.waiting.sleep(_GATHER)
             now = time.monotonic()
             if now - read_at < TICK:
                 continue
@@ -276,9 +305,12 @@ class Hub:
         to_look_at: dict[str, bytes] = {}
         if read or any(hint.facts for hint in said.hints):
             await self._keep_up(said, feed)
+        counts_only = self._counts_only
         for hint in said.changed:
             self._tell_change(hint)
         for hint in said.hints:
+            if counts_only and hint.handle:
+                continue
             with self.lock:
                 for turn in _members(self._turns) if not hint.handle else self._turns.get(("session", hint.handle), ()):
                     turn.wake()
@@ -306,14 +338,14 @@ class Hub:
         """The history may be ahead of the feed, which says what changed before the end of a session, and then that: so
         wait for that, a little."""
         ended = {change.handle for change in told if change.kind == "ended"}
-        ended -= {hint.handle for hint in said.hints if hint.facts}
+        ended -= {hint.handle for hint in said.hints if hint.ended}
         if all(kind == "session" for kind, _ in list(self._watches)):
             ended &= self._seen.keys()  # of others it may say nothing
         give_up = time.monotonic() + _GRACE
         while ended and (left := give_up - time.monotonic()) > 0:
             more = await feed.hints(left)
             said.add(more)
-            ended -= {hint.handle for hint in more if hint.facts}
+            ended -= {hint.handle for hint in more if hint.ended}
             if any(not hint.handle for hint in more):
                 return  # it does not name them one by one
 
@@ -328,7 +360,7 @@ class Hub:
         with self.lock:
             self.position = position
             concerned = {watch for change in told for watch in self._concerned(change.handle, change.user_id)}
-            for watch in concerned:
+            for watch in chain(concerned, self._watches.get(FACTS, ())):
                 watch.tell(before, told)
 
     async def _read(self, said: _Said | None = None, feed: Feed | None = None) -> bool:
@@ -376,7 +408,7 @@ class Hub:
         await self._look_at(dict(self._seen))
         with self.lock:
             for watch in _members(self._watches):
-                if watch.topic[0] != "session" and watch.live:
+                if watch.topic[0] not in ("session", "facts") and watch.live:
                     watch.say(facts.missed("changes", self.clock()))
                 watch.live = follows
         if follows:
@@ -397,8 +429,17 @@ class Hub:
             if not is_over(record, self.clock()):  # else it is about to be swept
                 self._changed(handle, record.user_id, record.version, None)
 
+    @property
+    def _counts_only(self) -> bool:
+        """Whether nobody wants to know of single sessions what changed, or waits for one."""
+        return not self._turns and len(self._watches) == 1 and FACTS in self._watches
+
     def _tell_change(self, hint: Hint) -> None:
         assert hint.version is not None  # noqa: S101 - only such are told
+        if hint.handle not in self.apart:
+            self.heard += 1
+        if self._counts_only:
+            return
         self._changed(hint.handle, hint.user_id, hint.version, hint.fields)
 
     def _changed(self, handle: str, user_id: str | None, version: bytes, fields: tuple[str, ...] | None) -> None:

@@ -20,7 +20,7 @@ from ..waiting import Signal
 if TYPE_CHECKING:
     from .hub import Hub
 
-__all__ = ["ALL", "PAGE", "TICK", "Topic", "Turn", "Watch"]
+__all__ = ["ALL", "FACTS", "PAGE", "TICK", "Topic", "Turn", "Watch"]
 
 log = logging.getLogger("sojourn")
 
@@ -32,10 +32,12 @@ PAGE: Final = 500
 
 _MOST: Final = 1000  # changes that wait for a watcher
 
-Topic: TypeAlias = tuple[Literal["session", "user", "all"], str]
-"""What is watched: a session by its handle, a user's sessions, or all."""
+Topic: TypeAlias = tuple[Literal["session", "user", "all", "facts"], str]
+"""What is watched: a session by its handle, a user's sessions, or all; or the facts of all sessions, without changes of
+fields."""
 
 ALL: Final[Topic] = ("all", "")
+FACTS: Final[Topic] = ("facts", "")
 
 
 class Watch:
@@ -51,9 +53,11 @@ class Watch:
         self._gone: Change | None = None  # the end of its session, if the history turns out not to tell it
         self._signal: Signal | None = None
         self._ended = False
-        self._waited = False  # for the hub, which is not as far as the history tells
+        self._patient_until: float | None = None  # for the hub, which is not as far as the history tells
         self.live = False
         """Whether the feed has told of all that it watches, without a break."""
+        self.aside = False
+        """Whether it is nobody's socket or page, and not to be counted among them."""
         self.woken: Callable[[], None] | None = None
         """Called when there may be something to take with ``next(0)``: for who watches many sessions and would not have
         a task wait for each. It is called under the hub's lock, so it must only note that."""
@@ -142,7 +146,7 @@ class Watch:
 
     def _wants(self, change: Change) -> bool:
         kind, name = self.topic
-        return kind == "all" or name == (change.handle if kind == "session" else change.user_id)
+        return kind in ("all", "facts") or name == (change.handle if kind == "session" else change.user_id)
 
     def _take(self, told: Iterable[Change]) -> None:
         for change in told:
@@ -157,6 +161,16 @@ class Watch:
             del self._said[key]
             before = self._pending.get(key)
             self._pending[key] = change if before is None else _together(before, change)
+
+    def _waits_for_hub(self, position: int) -> bool:
+        """Whether the hub may yet say what changed before an end that the history tells up to this position. It wakes
+        us when it is there, and for much else; where it can't get there, nobody waits for long."""
+        if self._hub.position is not None and self._hub.position >= position:
+            return False
+        now = time.monotonic()
+        if self._patient_until is None:
+            self._patient_until = now + TICK
+        return now < self._patient_until
 
     async def catch_up(self) -> bool:
         """Read a page of the history. Returns whether there was something to tell."""
@@ -175,10 +189,9 @@ class Watch:
             return False
         with hub.lock:
             mine = [change for change in told if self._wants(change)]
-            if position != hub.position and not self._waited and any(change.kind == "ended" for change in mine):
-                self._waited = True  # the hub may yet say what changed before that end: it wakes us when it is there
+            if any(change.kind == "ended" for change in mine) and self._waits_for_hub(position):
                 return bool(self._pending)
-            self._waited = False
+            self._patient_until = None
             for change in mine:
                 if change.kind == "ended":  # what was said of it came before
                     self._hand_on(said for said in self._said.values() if said.handle == change.handle)

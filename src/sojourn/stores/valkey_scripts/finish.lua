@@ -45,7 +45,7 @@ for at = 4, #KEYS do
       redis.call('DEL', key)
       redis.call('DECR', KEYS[3])
       note(KEYS[2], ARGV[3], cmsgpack.pack({false, 'ended', now, handle, user, reason}))
-      tell(ARGV[8] .. handle, cmsgpack.pack({user, false, false, true}))
+      tell(ARGV[8] .. handle, cmsgpack.pack({user, false, false, true, true}))
       answers[#answers + 1] = {user, reason, string.format('%.17g', now)}
     else
       answers[#answers + 1] = head ~= nil and string.format('%.17g', deadline_of(head)) or 'inf'
