@@ -127,6 +127,7 @@ def _copy(folder: Path) -> Path:
 
 
 @pytest.mark.battery
+@pytest.mark.soak
 @pytest.mark.parametrize("name", MUTANTS)
 def test_the_suite_sees_it(name: str, tmp_path: Path) -> None:
     """With this fault in the package, a test of the state fails."""

@@ -19,13 +19,14 @@ __all__ = ["Addresses"]
 class Addresses:
     """The bound widgets of one state."""
 
-    __slots__ = ("_places", "bound", "params")
+    __slots__ = ("_outside", "_places", "bound", "params")
 
     def __init__(self, places: Places, on_change: Callable[[str], None] | None) -> None:
         self._places = places
         self.params = QueryParams(on_change=on_change)
         self.bound: set[str] = set()
         """The ids of widgets that asked for it, shown or not."""
+        self._outside: set[str] = set()  # names of theirs that were set from outside, which they do not know yet
 
     def read(self, metadata: WidgetMetadata[Any], key: str, *, is_first: bool, history: bool) -> bool:
         """Let a widget be what the address says, where that counts. Returns whether it did."""
@@ -36,6 +37,9 @@ class Addresses:
             return False
         self.bound.add(widget_id)
         self.params.bind(key, widget_id)
+        if key in self._outside:
+            self._outside.discard(key)
+            history = True  # the address decides, as where the visitor went back to it
         found = seed(
             metadata,
             self.params.get_all(key),
@@ -51,6 +55,19 @@ class Addresses:
         widgets.drop_sent(widget_id)
         widgets.fresh[widget_id] = new[key] = found.value
         return True
+
+    def take(self, values: dict[str, str | list[str]], *, tell: bool) -> None:
+        """Parameters were set from outside: the widgets that are bound to them are to be what they say."""
+        changed = self.params.take(values, tell=tell)
+        if tell:
+            self._outside.update(key for key in changed if self.params.bound_to(key) is not None)
+
+    def without_outside(self, incoming: Mapping[str, Incoming]) -> dict[str, Incoming]:
+        """What the browser says of all other widgets than those whose parameters were set from outside."""
+        if not self._outside:
+            return dict(incoming)
+        late = {self.params.bound_to(key) for key in self._outside}
+        return {widget_id: one for widget_id, one in incoming.items() if widget_id not in late}
 
     def without_bound(self, incoming: Mapping[str, Incoming]) -> dict[str, Incoming]:
         """What the browser says of all other widgets: for where the address decides, and nobody has changed these."""
@@ -74,3 +91,4 @@ class Addresses:
         """No widget is bound any more."""
         self.release(list(self.bound))
         self.bound.clear()
+        self._outside.clear()

@@ -15,7 +15,7 @@ from urllib.parse import parse_qs, urlencode
 
 from ..errors import UnsupportedValue
 
-__all__ = ["MAX_FIELDS", "MAX_LENGTH", "QueryParams"]
+__all__ = ["MAX_FIELDS", "MAX_LENGTH", "QueryParams", "is_reserved"]
 
 MAX_FIELDS: Final = 1000
 """How many parameters an address may have, counted with repetitions."""
@@ -49,15 +49,19 @@ class QueryParams(MutableMapping[str, str]):
     what it raises reaches the caller, and the change stays.
     """
 
-    __slots__ = ("_bound", "_on_change", "_values")
+    __slots__ = ("_address", "_bound", "_keep", "_on_change", "_values")
 
+    _address: _Values
+    _keep: Callable[[_Values], None] | None
     _values: _Values
     _bound: dict[str, str]
     _on_change: Callable[[str], None] | None
 
     def __init__(self, query_string: str = "", on_change: Callable[[str], None] | None = None) -> None:
         self._on_change = on_change
+        self._keep = None
         self._values = {}
+        self._address = {}  # what the browser said last
         self._bound = {}  # from names to the ids of widgets
         self.load(query_string)
 
@@ -65,19 +69,19 @@ class QueryParams(MutableMapping[str, str]):
 
     def __getitem__(self, key: str) -> str:
         value = self._values.get(key)
-        if value is None or _is_reserved(key):
+        if value is None or is_reserved(key):
             raise KeyError(f"there is no query parameter {key!r}")
         return value if isinstance(value, str) else value[-1] if value else ""
 
     def __iter__(self) -> Iterator[str]:
-        return iter([key for key in self._values if not _is_reserved(key)])
+        return iter([key for key in self._values if not is_reserved(key)])
 
     def __len__(self) -> int:
-        return sum(not _is_reserved(key) for key in self._values)
+        return sum(not is_reserved(key) for key in self._values)
 
     def get_all(self, key: str) -> list[str]:
         """All its values, in their order, in a list of the caller's own: empty where there is no such name."""
-        value = [] if _is_reserved(key) else self._values.get(key, [])
+        value = [] if is_reserved(key) else self._values.get(key, [])
         return [value] if isinstance(value, str) else list(value)
 
     def to_dict(self) -> dict[str, str]:
@@ -133,11 +137,16 @@ class QueryParams(MutableMapping[str, str]):
 
     def _become(self, values: _Values) -> None:
         self._values = values
+        if self._keep is not None:
+            self._keep(values)
+        self._tell()
+
+    def _tell(self) -> None:
         if self._on_change is not None:
             self._on_change(self.query_string)
 
     def _reserved(self) -> _Values:
-        return {key: value for key, value in self._values.items() if _is_reserved(key)}
+        return {key: value for key, value in self._values.items() if is_reserved(key)}
 
     def _check_free(self, key: str) -> None:
         if key in self._bound:
@@ -157,16 +166,46 @@ class QueryParams(MutableMapping[str, str]):
         `MAX_LENGTH` or `MAX_FIELDS`, and was taken for an empty one.
         """
         query_string = query_string.removeprefix("?")
-        if len(query_string) > MAX_LENGTH or query_string.count("&") >= MAX_FIELDS:
-            self._values = {}
-            return False
+        taken = len(query_string) <= MAX_LENGTH and query_string.count("&") < MAX_FIELDS
         # half of a surrogate pair is nothing that could be put into an address again
-        readable = query_string.encode("utf-8", "replace").decode("utf-8")
+        readable = query_string.encode("utf-8", "replace").decode("utf-8") if taken else ""
         found = parse_qs(readable, keep_blank_values=True)
-        self._values = {
+        said: _Values = {
             key: values[0] if len(values) == 1 else values for key, values in found.items() if key not in leave_out
         }
-        return True
+        if self._keep is None:
+            self._values = said
+        else:
+            self._merge(said, self._keep)
+        return taken
+
+    # --- For a state that keeps them in its session
+
+    def kept_by(self, keep: Callable[[_Values], None]) -> None:
+        """From now on ``keep`` is called with all values after each change, before the browser is told. And what an
+        address says that comes in is then what the browser has changed since it last said something, and no more: it
+        may not have been told yet of what was set meanwhile. That stays, and the browser is told of it."""
+        self._keep = keep
+
+    def take(self, values: _Values, *, tell: bool = True) -> set[str]:
+        """Have these, as they are kept, and the reserved ones. The browser is told if it does not know, unless ``tell``
+        is False. Returns the names under which there was something else."""
+        taken, before = {**values, **self._reserved()}, self._values
+        changed = {key for key in taken.keys() | before.keys() if taken.get(key) != before.get(key)}
+        self._values = taken
+        if tell and changed:
+            self._tell()
+        return changed
+
+    def _merge(self, said: _Values, keep: Callable[[_Values], None]) -> None:
+        merged = {key: value for key, value in self._values.items() if key in said or key not in self._address}
+        merged.update((key, value) for key, value in said.items() if self._address.get(key) != value)
+        self._address = said
+        if merged != self._values:
+            self._values = merged
+            keep(merged)
+        if self._values != said:
+            self._tell()
 
     # --- For the state, whose widgets may be bound to names
 
@@ -207,8 +246,10 @@ class QueryParams(MutableMapping[str, str]):
             return False
         if tell:
             self._become(changed)
-        else:
-            self._values = changed
+            return True
+        self._values = self._address = changed
+        if self._keep is not None:
+            self._keep(changed)
         return True
 
     # --- As attributes
@@ -236,14 +277,15 @@ class QueryParams(MutableMapping[str, str]):
             raise AttributeError(f"there is no query parameter {name!r}") from None
 
 
-def _is_reserved(key: object) -> bool:
+def is_reserved(key: object) -> bool:
+    """Whether a name is the browser's."""
     return isinstance(key, str) and key.lower() in _RESERVED
 
 
 def _check_name(key: object) -> None:
     if not isinstance(key, str):
         raise UnsupportedValue(ascii(key), "the name of a query parameter is text")
-    if _is_reserved(key):
+    if is_reserved(key):
         raise UnsupportedValue(ascii(key), "this query parameter is the browser's, and cannot be set")
     _checked(key, key)
 

@@ -51,6 +51,8 @@ class SessionState(MutableMapping[str, Any]):
     what is stored. A list or dict that is changed in place goes out with the next write, `save`, or the end of the run.
 
     ``on_query_params`` is called with the new query string when the page's address is to say something else.
+    ``keep_query_params`` keeps what the address says in the session, where there is one: another process shows it, and
+    what is set there, the address says. All states of the session then have one address.
     ``enforce_serializable`` makes `maybe_check_serializable` check. ``current_run`` tells the run that the caller is
     in: `script_run`'s, unless the runs of another framework are to count.
     """
@@ -65,6 +67,7 @@ class SessionState(MutableMapping[str, Any]):
         *,
         enforce_serializable: bool = False,
         on_query_params: Callable[[str], None] | None = None,
+        keep_query_params: bool = False,
         current_run: Callable[[], ScriptRun | None] = current_run,
     ) -> None:
         self.lock: Final = threading.RLock()
@@ -81,8 +84,10 @@ class SessionState(MutableMapping[str, Any]):
         self._shared: Sharing | None = None
         self.find: Callable[[str], Any] = self._places.find
         """The value under a key, or a widget's id; `MISSING` if there is none."""
+        self._keeps_params: Final = keep_query_params and session_id is not None
         if session_id is not None:
-            self._shared = Sharing(self._places, Stored(manager or self._manager(), session_id))
+            stored = Stored(manager or self._manager(), session_id)
+            self._shared = Sharing(self._places, stored, self._addresses if keep_query_params else None)
             self.find = self._look_and_find
 
     @classmethod
@@ -244,6 +249,8 @@ class SessionState(MutableMapping[str, Any]):
     @property
     def query_params(self) -> QueryParams:
         """What the page's address says after its "?"."""
+        if self._keeps_params:
+            self._look()
         return self._addresses.params
 
     def is_new_state_value(self, user_key: str) -> bool:
@@ -307,6 +314,7 @@ class SessionState(MutableMapping[str, Any]):
         self._places.turn()
         if self._shared is not None:
             self._shared.look()
+            incoming = self._addresses.without_outside(incoming)
         changed = self._places.receive(incoming)
         return [
             partial(one.callback, *(one.callback_args or ()), **(one.callback_kwargs or {}))
