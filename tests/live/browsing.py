@@ -224,7 +224,7 @@ _STRUCTURE = """() => {
     found.push(`wider than the page, which has ${width}: ${wide.slice(0, 3)}`);
   }
   if (width < 500) {
-    for (const one of seen.filter((one) => one.matches("button, select, summary, input, textarea"))) {
+    for (const one of seen.filter((one) => one.matches("button, select, summary, input, textarea, .node"))) {
       const target = one.type === "checkbox" ? one.labels[0] ?? one : one;
       const { height } = target.getBoundingClientRect();
       if (height < 43.5 && !one.closest(".json")) found.push(`small to touch, ${height}: ${brief(one)}`);
@@ -236,6 +236,7 @@ _STRUCTURE = """() => {
 _NAMED: Final = (
     *("button", "textbox", "searchbox", "checkbox", "radio", "slider", "spinbutton", "combobox", "listbox", "tab"),
     *("link", "img", "image", "progressbar", "DisclosureTriangle", "tabpanel", "region", "complementary"),
+    *("tree", "treeitem", "navigation", "dialog", "alertdialog"),
 )
 """Roles that are worth nothing without a name."""
 
@@ -261,7 +262,7 @@ def faults(page: Page) -> list[str]:
 _FOCUSED = """() => {
   const one = document.activeElement;
   if (!one || one === document.body) return null;
-  const style = getComputedStyle(one);
+  const style = getComputedStyle(one.role === "treeitem" ? one.firstElementChild : one); // not on all that is in it
   const isSeen = style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2;
   return { at: Number(one.dataset.mark ?? -1), isSeen, what: one.outerHTML.slice(0, 140) };
 }"""

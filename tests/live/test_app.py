@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import asynccontextmanager, suppress
 from copy import deepcopy
+from functools import partial
 from typing import Any
 
 import httpx
@@ -20,9 +21,10 @@ from starlette.routing import Mount
 from visiting import Site, Tab, Visitor, new_tab, served, settled
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from sojourn import ConfigurationError, SessionClosed, SessionNotFound, UnsupportedValue, ids
+from sojourn import AsyncSessionManager, ConfigurationError, SessionClosed, SessionNotFound, UnsupportedValue, ids
 from sojourn.live import App, Session
 from sojourn.live import widgets as w
+from sojourn.testing import Clock
 
 
 def counter(**options: Any) -> App:
@@ -928,6 +930,8 @@ def test_health_static_files_and_methods() -> None:
             response = visitor.request("GET", f"/_live/{name}")
             assert response.status_code == 200
             assert response.headers["content-type"].startswith(kind)
+            again = visitor.request("GET", f"/_live/{name}", headers={"If-None-Match": response.headers["etag"]})
+            assert (again.status_code, again.content) == (304, b"")
             (address,) = [part for part in visitor.html.split('"') if f"/_live/{name}?" in part]
             assert "immutable" in visitor.request("GET", address).headers["cache-control"]
         for path in ("/_live/app.py", "/_live/%2e%2e/app.py", "/nothing"):
@@ -1079,3 +1083,31 @@ def test_declaring_it_wrongly() -> None:
         app.add_widget_to_session("x", w.Text("x"))
     with pytest.raises(ConfigurationError, match="arguments"):
         app.button("b").on_click(lambda a, b, c: None)
+
+
+def test_what_the_program_does_by_itself_may_be_no_activity() -> None:
+    """A turn that says that it is ``passive`` shows what it changes, and does not keep the session alive."""
+    clock = Clock()
+    app = App("Quiet", manager=AsyncSessionManager(clock=clock))
+
+    @app.on_session
+    def start(session: Session) -> None:
+        session.text("0", key="count")
+
+    def push(session: Session, *, passive: bool) -> None:
+        session.passive = passive
+        session.widget("count").text += "!"
+
+    with served(app) as site:
+        tab = site.visitor().open()
+        (row,) = [one for one in site.do(app.engine.list_sessions()) if one.label is None]
+        seen = []
+        for passive in (True, False):
+            clock.advance(600)
+            site.do(app.in_session(row.handle, partial(push, passive=passive)))
+            seen.append(site.do(app.engine.list_sessions()))
+        tab.until(lambda model: model.props("s:count")["text"] == "0!!")
+        ages = [next(one.last_accessed_at for one in rows if one.handle == row.handle) for rows in seen]
+        assert ages == [row.last_accessed_at, pytest.approx(row.last_accessed_at + 1200)]
+        site.do(app.close())
+        site.do(app.engine.close())

@@ -29,7 +29,9 @@ from sojourn.live import protocol
 from sojourn.live.widget import Widget
 
 STATIC = Path(protocol.__file__).with_name("static")
-MODULE, CHART, STYLES = ((STATIC / name).read_text("utf-8") for name in ("live.js", "chart.js", "live.css"))
+MODULE, CHART, STYLES, MORE, MORE_STYLES = (
+    (STATIC / name).read_text("utf-8") for name in ("live.js", "chart.js", "live.css", "more.js", "more.css")
+)
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: https: http:; "
     "connect-src 'self' ws: wss:; base-uri 'none'; require-trusted-types-for 'script'"
@@ -55,8 +57,10 @@ def entries(name: str) -> set[str]:
 
 
 def test_the_page_is_small() -> None:
-    """What a page loads is below 60 KB with 1.5 KB for the page itself, before any compression."""
+    """What every page loads is below 60 KB with 1.5 KB for the page itself, before any compression; one that has
+    everything loads 25 KB more."""
     assert len(MODULE.encode()) + len(CHART.encode()) + len(STYLES.encode()) < 58_500
+    assert len(MORE.encode()) + len(MORE_STYLES.encode()) < 25_000
 
 
 def test_nothing_becomes_markup_or_code() -> None:
@@ -66,11 +70,13 @@ def test_nothing_becomes_markup_or_code() -> None:
         r"\beval\b|\bFunction\(|cssText|insertRule|setAttribute\(\s*[\"']style|setAttributeNS|createPolicy|"
         r"setTimeout\(\s*[\"'`]|\.on\w+ = [\"'`]|importScripts|new Worker|postMessage"
     )
-    for text in (MODULE, CHART):
+    for text in (MODULE, CHART, MORE):
         assert re.findall(ways, text) == []
-    assert re.findall(r"https?://[^\s\"')]+", MODULE + STYLES) == []
-    assert re.findall(r"url\(|@import|expression\(", STYLES) == []
-    assert re.findall(r"import\((.*?)\)|^import .*", MODULE, re.MULTILINE) == ['"./chart.js"']
+    assert re.findall(r"https?://[^\s\"')]+", MODULE + STYLES + MORE + MORE_STYLES) == []
+    assert re.findall(r"url\(|@import|expression\(", STYLES + MORE_STYLES) == []
+    imported = re.compile(r"import\((.*?)\)|^import .*", re.MULTILINE)
+    assert set(imported.findall(MODULE)) <= {'"./more.js"', '"./exchange.js"'}
+    assert imported.findall(MORE) == ['"./chart.js"']
 
 
 def test_each_kind_can_be_shown() -> None:
@@ -638,7 +644,8 @@ def test_hostile_data_is_harmless(browser: Browser) -> None:
     names = {
         "text", "label", "value", "anchor", "source", "alt", "caption", "title", "help", "options", "placeholder", "as",
         "content", "language", "data", "nodes", "delta", "better", "level", "submit_label", "min", "max", "step",
-        "rows", "ratios", "width", "height", "max_length", "divider", "password", "expanded",
+        "rows", "ratios", "width", "height", "max_length", "divider", "password", "expanded", "items", "current",
+        "selected", "keys", "sortable", "sorted_by", "empty", "confirm", "danger", "stacked", "row",
     }  # fmt: skip
     kinds = [one for one in sorted(entries("KINDS")) if one != "tabs"]
     all_: list[Frame] = []
@@ -667,6 +674,7 @@ def test_hostile_data_is_harmless(browser: Browser) -> None:
         server.say(server.page())
         expect(page.get_by_text("the last one")).to_be_visible()
         expect(page.get_by_text("This cannot be shown: toString")).to_be_visible()
+        expect(page.locator("[aria-busy]")).to_have_count(0)
         server.say("", "null", "[]", "{", '{"t":"__proto__"}', '{"t":"toString"}', {"t": "changes"}, {"t": "page"})
         server.say({"t": "changes", "ops": [None, 5, {"op": "toString"}, {"op": "add", "into": "s:no", "widget": 1}]})
         server.children = [*all_, widget("text", "more", text="and still")]
@@ -711,6 +719,12 @@ TABLE = {
     "rows": [["Lisbon", 12480], ["Göteborg", None]],
     "more": 12,
 }
+NODES = [
+    {"id": "a", "label": "user", "note": "text", "value": "Ada", "hidden": False, "children": [], "more": 0},
+    {"id": "b", "label": "cart", "note": "list", "value": None, "hidden": False, "more": 2, "children": [
+        {"id": "c", "label": "0", "note": "text", "value": None, "hidden": True, "children": [], "more": 0},
+    ]},
+]  # fmt: skip
 SERIES = [{"name": "Lisbon", "values": [12, 15, None]}, {"name": "Oslo", "values": [-4, -3, 1]}]
 EVERYTHING = (
     widget("sidebar", "side", input_("checkbox", "only", value=True), expanded=True),
@@ -722,7 +736,9 @@ EVERYTHING = (
         for at, delta in enumerate(("+12", -3, ""))
     ), ratios=[1, 1, 2]),
     widget("line_chart", "line", title="Temperatures", data={"labels": ["a", "b", "c"], "series": SERIES}),
+    widget("bar_chart", "piles", title="Piles", data={"labels": ["a", "b", "c"], "series": SERIES}, stacked=True),
     widget("progress", "progress", value=0.4, text=""),
+    widget("progress", "unknown", value=None, text=""),
     input_("text_input", "name", "", placeholder="Ada", help="As on your ticket."),
     input_("text_area", "more", "x", rows=2),
     input_("number_input", "seats", 2, min=1, max=9, step=1),
@@ -734,11 +750,15 @@ EVERYTHING = (
     input_("multiselect", "fixed", ["a"], options=["a"], read_only=True),
     widget("button", "go", label="Go", primary=True),
     widget("button", "no", label="No", disabled=True),
+    widget("button", "away", label="Away", danger=True, primary=True, confirm="Really?"),
+    widget("nav", "nav", items=[["a", "Overview"], ["b", "Sessions"]], current="b", label="Pages"),
     widget("form", "form", input_("text_input", "mail", ""), submit_label="Send", border=True),
     widget("expander", "exp", widget("text", "in", text="inside"), label="More about it", expanded=True),
     widget("tabs", "tabs", widget("tab", "t0", label="First"), widget("tab", "t1", label="Second")),
     widget("table", "table", data=TABLE),
     widget("dataframe", "frame", data=TABLE, height=120),
+    widget("table", "used", data=TABLE, keys=["a", "b"], sortable=["City"], sorted_by="City"),
+    widget("tree", "tree", nodes={"nodes": NODES, "more": 3}, selected="c", label="Fields"),
     widget("json", "json", value={"a": [1, "x", None, True]}, expanded=True),
     widget("code", "code", text="x" * 200, language="python"),
     widget("markdown", "md", nodes=[["p", {}, ["A ", ["a", {"href": "x"}, ["link"]], ["code", {}, ["code"]]]]]),

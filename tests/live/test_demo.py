@@ -28,10 +28,10 @@ from sojourn.cli import main
 from sojourn.demo import words
 from sojourn.demo.app import make_app
 from sojourn.demo.devices import follow
-from sojourn.demo.guard import Guard
 from sojourn.demo.online import keep_count, noted, total
 from sojourn.demo.race import WRITERS, Outcome, Whole, race
 from sojourn.demo.server import _announcement, _command
+from sojourn.live.loopback import Loopback
 
 # --- The server ------------------------------------------------------------------------------------------------------
 
@@ -71,7 +71,7 @@ class Server:
 def demo(store: str = "memory://", name: str = "one") -> Iterator[Site]:
     """The demo on a server in a thread of its own."""
     app, here = make_app(store, "sojourn demo")
-    with served(Guard(app)) as site:
+    with served(Loopback(app)) as site:
         tasks = [
             site.call(lambda work=work: asyncio.ensure_future(work))
             for work in (keep_count(app, name), follow(app, here))

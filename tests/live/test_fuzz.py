@@ -57,6 +57,14 @@ def fuzzed() -> App:
     app.add_widget(w.Checkbox("Checkbox", key="check"))
     app.add_widget(w.Selectbox("Select", ["a", "b"], key="select"))
     app.add_widget(w.Multiselect("Several", ["a", "b"], key="several"))
+    for chosen in (
+        w.Table([1], keys=["k"], sortable=["value"], key="table"),
+        w.Table([1], keys=["k"], key="no-table", visible=False),
+        w.Nav([("k", "K")], key="nav"),
+        w.Tree([{"id": "k", "hidden": True}], key="tree"),
+    ):
+        app.add_widget(chosen).on_select(note)
+    app.add_widget(w.Address("a=1", key="address")).on_change(note)
 
     @app.on_session
     def start(session: Session) -> None:
@@ -169,6 +177,35 @@ FORGED = [
         ("g:several", "change", value, {"wrong_value"})
         for value in (None, "a", ["c"], ["a", "a"], [1], {"a": 1}, [["a"]])
     ),
+    *(
+        (f"g:{key}", "select", value, {"wrong_value"})
+        for key in ("table", "nav", "tree")
+        for value in (None, 0, True, "", "K", "value", ["k"], {"k": 1})
+    ),
+    *(("g:table", "sort", value, {"wrong_value"}) for value in (None, 0, "", "k", "-value", ["value"])),
+    ("g:no-table", "select", "k", {"unknown_widget"}),
+    *((f"g:{key}", "change", "k", {"not_allowed"}) for key in ("table", "nav", "tree")),
+    *((f"g:{key}", "sort", "k", {"not_allowed"}) for key in ("nav", "tree")),
+    ("s:count", "select", "k", {"not_allowed"}),
+    *(
+        ("g:address", "change", value, {"wrong_value"})
+        for value in (
+            None,
+            5,
+            True,
+            ["a=1"],
+            {},
+            "?a=1",
+            "a b",
+            "a=<b>",
+            "a=\u00fc",
+            "a#b",
+            "a\n",
+            "a" * 4_001,
+            "&" * 1_000,
+        )
+    ),
+    *(("g:address", event, "a=2", {"not_allowed"}) for event in ("click", "submit", "select", "sort")),
 ]
 
 
@@ -228,7 +265,7 @@ IDS = st.sampled_from(sorted({one[0] for one in FORGED} | {"s:count"})) | st.tex
 
 
 @ON_PAGE
-@given(st.lists(st.tuples(IDS, st.sampled_from(["click", "change", "submit"]), JSON), max_size=12))
+@given(st.lists(st.tuples(IDS, st.sampled_from(["click", "change", "submit", "select", "sort"]), JSON), max_size=12))
 def test_any_value_for_any_widget(site: Site, events: list[tuple[str, str, Any]]) -> None:
     """Any event with any value for any widget is answered, and leaves each input with a value that it can have."""
     visitor = site.visitor()
@@ -295,7 +332,7 @@ def strange(chance: random.Random, ids: list[str]) -> str | bytes:
         "t": "event",
         "n": chance.choice([0, 1, 2, 3, -1, 2**53, 1.5, "1", None, chance.randrange(1000)]),
         "id": chance.choice([*ids, "s:secret", "", "g:" + "x" * chance.randrange(600), None, 7]),
-        "event": chance.choice(["click", "change", "submit", "login", None]),
+        "event": chance.choice(["click", "change", "submit", "select", "sort", "login", None]),
         "value": chance.choice([None, "x", 1, 1e308, [], {}, {"g:formed": "x"}, True, "\x00", "x" * 5000]),
     }
     hello = {"t": "hello", "v": chance.choice([1, 2, "1"]), "tab": chance.choice(["x", "t" * 20]), "n": 5}

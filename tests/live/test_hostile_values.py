@@ -6,13 +6,15 @@ from __future__ import annotations
 
 import json
 import re
+import time
 import typing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
-from browsing import Guest, Visits, chromium, look
+from browsing import Guest, Visits, chromium, live, look
 from playwright.sync_api import Browser, Page, expect
 
 from sojourn import UnsupportedValue
@@ -77,8 +79,14 @@ def hostile_values(kind: type[Widget], name: str, text: str) -> list[Any]:
             {text: [1, 2, 3]},
             [[text, 1], [text, 2]],
         ]
-    if name in ("options", "labels"):
+    if name in ("options", "labels", "keys", "sortable"):
         return [[text, f"{text} and more"]]
+    if name == "items":
+        return [[(text, text), ("x", "plain")]]
+    if name == "nodes":
+        return [
+            [{"id": text, "label": text, "note": text, "value": text, "children": [{"id": f"{text}.", "label": text}]}]
+        ]
     if hint is str or hint == str | None:
         return [text]
     if name == "source":
@@ -94,6 +102,8 @@ PLAIN: dict[str, Any] = {
     "source": "data:image/png;base64,AA==",
     "options": ["plain", "other"],
     "labels": ["one", "two"],
+    "items": [("a", "plain")],
+    "nodes": [{"id": "a", "label": "plain"}],
 }
 
 
@@ -109,9 +119,11 @@ def _is_needed(kind: type[Widget], one: Any) -> bool:
     return one.default is not None and type(one.default) is object
 
 
-KINDS = [kind for kind in w.KINDS.values() if kind not in (w.Column, w.Tab)]
+KINDS = [kind for kind in w.KINDS.values() if kind not in (w.Column, w.Tab, w.Address)]
 PARSED = {(w.Markdown, "text"), (w.Write, "value")}
 """Where the text is Markdown, and not shown letter by letter."""
+UNSEEN = {"key", "source", "keys", "sortable", "sorted_by", "empty", "confirm", "current", "selected"}
+"""What is not shown by itself: `test_what_is_clicked` has it where it is."""
 
 
 def cases(text: str) -> Iterator[tuple[type[Widget], str, Any]]:
@@ -155,6 +167,7 @@ _SAID = """() => Object.fromEntries([...document.querySelectorAll("[data-id]")].
 
 def check_inert(page: Page, guest: Guest) -> None:
     """Nothing ran, nothing was even tried, nothing was fetched from elsewhere, and nothing in the page could run."""
+    expect(page.locator("[aria-busy]")).to_have_count(0)  # all that is drawn by a module is there
     page.evaluate("document.querySelectorAll('details').forEach((one) => (one.open = true))")
     page.evaluate("document.querySelectorAll('[role=tab]').forEach((one) => one.click())")
     assert page.evaluate(_INERT) == []
@@ -182,7 +195,7 @@ def show_all(session: Any, text: str, refused: set[str]) -> dict[str, str]:
             refused.add(name)
             continue
         session.add_widget(widget)
-        if (kind, name) not in PARSED and name not in ("key", "source"):
+        if (kind, name) not in PARSED and name not in UNSEEN:
             shown[key] = text
     return shown
 
@@ -244,7 +257,7 @@ def test_in_changes(browser: Browser) -> None:
             except UnsupportedValue:
                 refused.add(name)
             else:
-                if (kind, name) not in PARSED and name != "source":
+                if (kind, name) not in PARSED and name not in UNSEEN:
                     shown[key] = text
         session.widget("done").text = str(int(session.widget("done").text) + 1)
 
@@ -259,6 +272,35 @@ def test_in_changes(browser: Browser) -> None:
             assert len(shown) > 40
             check_said(page.evaluate(_SAID), shown)
         assert refused <= REFUSED
+
+
+def test_in_the_address(browser: Browser) -> None:
+    """The same in the page's address, of which there is one: what can stand in it as it is does, and as the name and
+    the value of a parameter any text does, letter by letter."""
+    app = App(title="Hostile addresses")
+    address = app.address(key="address")
+    app.text("-1", key="done")
+
+    @app.button("Change", key="change").on_click
+    def change(session: Any) -> None:
+        number = int(session.widget("done").text) + 1
+        with suppress(UnsupportedValue):
+            address.query = CORPUS[number]
+        address.params.from_dict({CORPUS[number]: CORPUS[number]})
+        session.widget("done").text = str(number)
+
+    with Visits(browser, app) as visits:
+        guest = visits.guest()
+        page = guest.open()
+        for number, text in enumerate(CORPUS):
+            page.locator("[data-id='g:change']").click()
+            expect(page.locator("[data-id='g:done']")).to_have_text(str(number))
+            assert page.evaluate("[...new URLSearchParams(location.search)]") == [[text, text]]
+            check_inert(page, guest)
+        page.reload()
+        live(page)
+        assert page.evaluate("[...new URLSearchParams(location.search)]") == [[CORPUS[-1], CORPUS[-1]]]
+        check_inert(page, guest)
 
 
 def test_what_visitors_type(browser: Browser) -> None:
@@ -280,6 +322,71 @@ def test_what_visitors_type(browser: Browser) -> None:
             expect(other.locator("[data-id='g:board']")).to_have_text(text, use_inner_text=False)
             for page, guest in ((one, writer), (other, reader)):
                 check_inert(page, guest)
+
+
+@pytest.mark.parametrize("texts", [CORPUS[at::2] for at in range(2)], ids=range(2))
+def test_what_is_clicked(browser: Browser, texts: tuple[str, ...]) -> None:
+    """Text in keys, headers, rows, nodes, items and questions is shown as it is, nothing of it runs, and what a
+    callback is given for a click is that very text."""
+    app = App(title="Hostile choices")
+    given: list[str] = []
+
+    @app.on_session
+    def start(session: Any) -> None:
+        session.nav([("x", "Plain")], key="nav").on_select(lambda session, key: given.append(key))
+        table = session.table([], key="table")
+        table.on_select(lambda session, key: given.append(key))
+        table.on_sort(lambda session, name: given.append(name))
+        session.table([], key="none")
+        session.tree([], key="tree").on_select(lambda session, id_: given.append(id_))
+        session.button("Plain", key="asks").on_click(lambda session: given.append("asked"))
+        session.button("Next", key="next").on_click(following)
+        session.text("-1", key="done")
+
+    def following(session: Any) -> None:
+        number = int(session.widget("done").text) + 1
+        text = texts[number]
+        session.widget("nav").items = [("x", "Plain"), (text, text)]
+        session.widget("nav").current = text
+        table = session.widget("table")
+        table.data, table.keys = [{text: text, "n": 1}], [text]
+        table.sortable, table.sorted_by = [text], f"-{text}"
+        session.widget("none").empty = text
+        node = {"id": text, "label": text, "note": text, "value": text}
+        session.widget("tree").nodes = [{"id": "x", "label": text, "children": [node]}, {"id": "y", "hidden": True}]
+        session.widget("asks").confirm = session.widget("asks").label = text
+        session.widget("done").text = str(number)
+
+    app.callback(following)
+    app.callback(start)
+    with Visits(browser, app) as visits:
+        guest = visits.guest()
+        page = guest.open()
+        for number, text in enumerate(texts):
+            page.locator("[data-id='s:next']").click()
+            expect(page.locator("[data-id='s:done']")).to_have_text(str(number))
+            check_inert(page, guest)
+            check_said(page.evaluate(_SAID), dict.fromkeys(("nav", "table", "none", "tree", "asks"), text))
+            page.locator("[data-id='s:nav'] button").nth(1).click()
+            page.locator("[data-id='s:table'] th button").first.click()
+            page.locator("[data-id='s:table'] td").nth(1).click()
+            page.locator("[data-id='s:tree'] .note").nth(1).click()
+            page.locator("[data-id='s:asks']").click()
+            question = page.get_by_role("alertdialog")
+            expect(question.locator("p")).to_have_text(text, use_inner_text=False)
+            check_inert(page, guest)
+            question.get_by_role("button").nth(1).click()
+            expect(page.locator("[data-id='s:asks'][aria-busy]")).to_have_count(0)
+            page.locator("[data-id='s:done']").click()
+            _until(lambda: len(given) == 5)
+            assert given == [text, text, text, text, "asked"]
+            given.clear()
+
+
+def _until(check: Callable[[], bool]) -> None:
+    give_up = time.monotonic() + 20
+    while not check() and time.monotonic() < give_up:
+        time.sleep(0.01)
 
 
 # --- To see and to use -----------------------------------------------------------------------------------------------
@@ -315,6 +422,12 @@ def test_a_page_of_all_kinds_can_be_used_by_everybody(browser: Browser, tmp_path
     app.button("Plain")
     app.button("Primary", primary=True)
     app.button("Disabled", disabled=True)
+    row = app.container(row=True)
+    row.text_input("To look for")
+    row.button("Away", danger=True)
+    row.button("Away with all", danger=True, primary=True, confirm="All of them?")
+    row.button("Not now", danger=True, disabled=True)
+    app.nav([("one", "One page"), ("two", "Another page"), ("three", "A third page")], "two")
     app.form("Send").text_input("In a form")
     app.header("Layout")
     side = app.sidebar()
@@ -329,19 +442,32 @@ def test_a_page_of_all_kinds_can_be_used_by_everybody(browser: Browser, tmp_path
     table = {"name": ["a long name of something", "b"], "value": [1.5, -2], "x" * 30: [1, 2]}
     app.table(table)
     app.dataframe({"n": list(range(60)), **{f"column {at}": ["text"] * 60 for at in range(12)}}, height=200)
+    rows = [{"User": f"user-{at}", "A label": "Firefox on Linux", "Size": at, "Seen": "just now"} for at in range(4)]
+    app.table(rows, keys=["a", "b", "c", "d"], sortable=["User", "Size"], sorted_by="-Size")
+    app.dataframe({"": ["", None], "b": [1, 2]}, keys=["a", "b"])
+    app.table({"User": [], "Size": []}, keys=[], empty="There is nobody here.")
+    app.table([], empty="There is nothing.")
+    nodes: list[Any] = [{"id": f"{at}", "label": f"a name {at}", "note": "text", "value": "a value"} for at in range(3)]
+    deep = {"id": "in", "label": "within", "value": "words " * 200}
+    nodes += [{"id": "list", "label": "cart", "note": "list, 9 items", "children": [deep], "more": 8}]
+    nodes += [{"id": "secret", "label": "token", "hidden": True}, {"id": "void"}]
+    app.tree(nodes, "in", label="Fields")
     for delta, better in ((1, "up"), (-1, "up"), (1, "down"), (-1, "neutral"), ("", "up")):
         app.metric("A figure", 12, delta, better=better)
     app.line_chart({"a": [1, 2, None, 4], "b": [-1, 0, 2, 2]}, title="Lines")
     app.bar_chart({"a": [1, -2, 3]}, title="Bars")
+    app.bar_chart({"a": [1, -2, 3], "b": [2, -1, None]}, title="Stacked bars", stacked=True)
     app.progress(0.4, "Getting there")
     app.progress(1)
+    app.progress(None)
     for level in ("info", "success", "warning", "error"):
         app.alert(f"This is {level}.", level)
+    app.address()
     kinds = {widget.kind for root in app.widgets for widget in root.walk()}
     assert kinds | {"subheader"} == set(w.KINDS)
     with Visits(browser, app) as visits:
         page = visits.guest().open()
-        expect(page.locator("svg[role=img]")).to_have_count(2)
+        expect(page.locator("svg[role=img]")).to_have_count(3)
         look(page, tmp_path, "all-kinds")
 
 

@@ -65,7 +65,9 @@ OPERATIONS: st.SearchStrategy[Operation] = st.one_of(
 )
 CLIENT: st.SearchStrategy[ClientFrame] = st.one_of(
     st.builds(Hello, st.integers(), TABS, st.none() | POSITIONS, st.none() | POSITIONS, NUMBERS),
-    st.builds(Event, st.integers(1, 2**53 - 1), IDS, st.sampled_from(["click", "change", "submit"]), JSON),
+    st.builds(
+        Event, st.integers(1, 2**53 - 1), IDS, st.sampled_from(["click", "change", "submit", "select", "sort"]), JSON
+    ),
     st.builds(Ping),
 )
 SERVER: st.SearchStrategy[ServerFrame] = st.one_of(
@@ -110,7 +112,7 @@ def test_the_table_is_whole() -> None:
     client = [msgspec.json.decode(msgspec.json.encode(one))["t"] for one in (Hello(1, "t" * 16), Ping())]
     assert client == ["hello", "ping"]
     server = {one.__struct_config__.tag for one in typing.get_args(ServerFrame)}
-    assert server == {"page", "changes", "ack", "error", "pong", "ticket", "renew", "ended"}
+    assert server == {"page", "changes", "ack", "error", "pong", "place", "ticket", "renew", "ended"}
     ops = {one.__struct_config__.tag for one in typing.get_args(Operation)}
     assert ops == {"update", "add", "remove", "replace", "order"}
 
@@ -188,6 +190,6 @@ def test_a_frame_with_a_part_of_another_type_is_malformed_or_a_frame(
         return
     if isinstance(got, Event):
         assert (type(got.n), type(got.id)) == (int, str)
-        assert got.event in ("click", "change", "submit")
+        assert got.event in ("click", "change", "submit", "select", "sort")
     if isinstance(got, Hello):
         assert (type(got.v), type(got.tab), type(got.n)) == (int, str, int)

@@ -47,6 +47,9 @@ SAMPLES: list[Widget] = [
     w.Selectbox("s", []),
     w.Multiselect("m", ["a", "b"], ["b", "a"]),
     w.Button("b", primary=True),
+    w.Button("b", danger=True, confirm="Really?"),
+    w.Nav([("a", "A"), ("b", "B")], "b", key="n"),
+    w.Tree([{"id": "a", "label": "A", "value": "secret", "hidden": True}, {"id": "b", "children": [{"id": "c"}]}], "c"),
     w.Form("Send", border=False, key="f"),
     w.Container(True),
     w.Columns([1, 2.5], key="c"),
@@ -57,13 +60,18 @@ SAMPLES: list[Widget] = [
     w.Tabs(["a", "b"], key="t"),
     w.Tab("a"),
     w.Table({"a": [1]}),
+    w.Table({"a": [1, 2]}, keys=["x", "y"], sortable=["a"], sorted_by="-a", empty="None"),
+    w.Dataframe([], keys=[]),
     w.Dataframe(pd.DataFrame({"a": [1.5]}), height=100),
     w.Metric("m", 5, -1.5, better="down"),
     w.Metric("m", "5 km", "-1"),
     w.LineChart({"x": ["a"], "n": [1]}, "Title", x="x"),
     w.BarChart(pd.Series([1, 2])),
+    w.BarChart({"a": [1], "b": [2]}, stacked=True),
     w.Progress(0.5, "Half"),
+    w.Progress(None),
     w.Alert("No", "error"),
+    w.Address("a=1&b=%20", key="a"),
 ]
 
 ids = [f"{sample.kind}-{at}" for at, sample in enumerate(SAMPLES)]
@@ -119,7 +127,7 @@ def test_what_is_shown_is_json(sample: Widget) -> None:
 
 
 @pytest.mark.parametrize("declared", w.KINDS.values(), ids=w.KINDS)
-@given(value=json_values, event=st.sampled_from(["click", "change", "submit"]))
+@given(value=json_values, event=st.sampled_from(["click", "change", "submit", "select", "sort"]))
 @settings(max_examples=40, deadline=None)
 def test_a_browser_may_send_anything(declared: type[Widget], value: Any, event: Any) -> None:
     """Whatever JSON a browser sends: it is kept as the widget could be made with, or refused; nothing else happens."""
@@ -132,9 +140,9 @@ def test_a_browser_may_send_anything(declared: type[Widget], value: Any, event: 
         if code == "taken":
             assert event in sample.events
         if code == "taken" and event == "change":
-            again = type(sample)(**{**sample._props, "value": taken})
-            assert again._props["value"] == taken
-            assert type(again._props["value"]) is type(taken)
+            again = type(sample)(**{**sample._props, sample.assigns: taken})
+            assert again._props[sample.assigns] == taken
+            assert type(again._props[sample.assigns]) is type(taken)
             Codec().encode("w", taken)
         assert dict(sample._props) == before
 
@@ -302,7 +310,7 @@ def test_disabled_and_read_only_inputs_take_nothing() -> None:
 def test_other_events_are_refused() -> None:
     """A widget takes the events that it knows, and no other."""
     for sample in SAMPLES:
-        for event in {"click", "change", "submit"} - sample.events:
+        for event in {"click", "change", "submit", "select", "sort"} - sample.events:
             assert refused(sample, None, event) == "not_allowed"
         assert refused(sample, None, "login") == "not_allowed"
 

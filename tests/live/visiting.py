@@ -76,7 +76,7 @@ class Site:
 def served(app: Any, path: str = "", **config: Any) -> Iterator[Site]:
     """An ASGI application on a real server, in a thread of its own. ``path``: where the live app is in it. ``config``
     is uvicorn's. At the end it is stopped as by a signal, and its thread ends."""
-    listening = socket.socket()
+    listening = socket.socket(proto=socket.IPPROTO_TCP)  # named, or Nagle's algorithm stays on
     listening.bind((LOOPBACK, 0))
     quiet = {"log_level": "warning", "ws_ping_interval": None, "ws_per_message_deflate": False}  # as `App.run` has it
     options = {**quiet, "log_config": None, "timeout_graceful_shutdown": 5, **config}  # what it logs, tests see

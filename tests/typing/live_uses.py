@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import assert_type
 
 from sojourn.live import widgets as w
@@ -15,6 +16,15 @@ def declared() -> None:
     assert_type(w.Selectbox("Fruit", ["apple", "pear"]).value, str | None)
     assert_type(w.NumberInput("Age", 18, max=120).value, float | None)
     w.Metric("Online", 0, delta=-1.5, better="down")
+    assert_type(w.Progress(None).value, float | None)
+    w.Button("End", danger=True, confirm="End it?")
+    w.BarChart({"n": [1]}, stacked=True)
+    w.LineChart({"n": [1]}, stacked=True)  # type: ignore[call-arg]
+    assert_type(w.Table([1], keys=["a"]).keys, Sequence[str] | None)
+    w.Table([1], ["a"])  # type: ignore[call-arg, arg-type]
+    w.Table([1], keys=[1])  # type: ignore[list-item]
+    w.Nav(["a"])  # type: ignore[list-item]
+    assert_type(w.Tree([{"id": "a"}]).selected, str)
     w.LineChart({"x": [1, 2]}, x="x")
     w.Text(5)  # type: ignore[arg-type]
     w.Text()  # type: ignore[call-arg]
@@ -42,6 +52,10 @@ def added(app: w.Adding) -> None:
     app.text_input(5)  # type: ignore[arg-type]
     app.text_input()  # type: ignore[call-arg]
     app.button("x", colour="red")  # type: ignore[call-arg]
+    assert_type(app.nav([("a", "A")], "a"), w.Nav)
+    app.tree([{"id": "a"}], label="Fields").on_select(lambda session, id_: None)
+    app.dataframe([1], keys=["a"], height=200).on_sort(lambda session, name: None)
+    assert_type(app.container(row=True), w.Container)
     app.columns("two")  # type: ignore[arg-type]
     side = app.sidebar()
     assert_type(side.button("x"), w.Button)

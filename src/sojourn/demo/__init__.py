@@ -7,7 +7,6 @@
     online      how many visitors there are, over all servers on one store
     race        fifty writers at once, and what a store that saves whole sessions would have kept
     words       names and messages as they are kept       pure
-    guard       this machine's browsers only
 
 The code to look at is in ``app``: a callback is given its visitor's session, and that is all.
 """

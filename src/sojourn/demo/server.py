@@ -18,12 +18,11 @@ import uvicorn
 from ..cli.humane import safe
 from ..cli.naming import public
 from ..cli.parsing import DEMO_PORT, DEMO_STORE
-from ..errors import SojournError
 from ..live import App
-from ..live.running import AnnouncingServer, options_for
+from ..live.loopback import Loopback
+from ..live.running import AnnouncingServer, listen, options_for
 from .app import make_app
 from .devices import follow
-from .guard import Guard
 from .online import keep_count
 
 __all__ = ["serve"]
@@ -34,18 +33,14 @@ _HOST: Final = "127.0.0.1"
 _LONGEST_FRAME: Final = 64 * 1024  # bytes that the app takes
 
 
-class PortTaken(SojournError):
-    """Another program listens there."""
-
-
 def serve(*, port: int, store: str, browser: bool, as_json: bool = False) -> int:
     """Serve the demo until it is stopped. Port 0 takes any free one. Returns the exit code."""
-    listening = _listen(port)
+    listening = listen(_HOST, port)
     with listening:
         port = listening.getsockname()[1]
         app, here = make_app(store, _command(port, public(store)), public(store))
         url = f"http://{_HOST}:{port}/"
-        config = uvicorn.Config(Guard(app), server_header=False, **options_for(_LONGEST_FRAME))
+        config = uvicorn.Config(Loopback(app), server_header=False, **options_for(_LONGEST_FRAME))
         server = _Server(config, _announcement(url, store, as_json), app, here, str(port))
         server.open_at = url if browser else None
         with suppress(KeyboardInterrupt):  # the ordinary way to end it
@@ -87,18 +82,6 @@ def _look_at(keeper: asyncio.Task[None]) -> None:
     """It ends only when it is cancelled, unless there is a fault in it."""
     if not keeper.cancelled():
         log.error("the demo's page is kept right no more", exc_info=keeper.exception())
-
-
-def _listen(port: int) -> socket.socket:
-    listening = socket.socket(proto=socket.IPPROTO_TCP)  # named, or asyncio leaves Nagle's algorithm on: 40 ms a page
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listening.bind((_HOST, port))
-        listening.listen(128)
-    except OSError as error:
-        listening.close()
-        raise PortTaken(f"port {port} cannot be used ({error.strerror}): choose another with --port") from error
-    return listening
 
 
 def _command(port: int, store: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import dataclasses
 import inspect
 import logging
 import re
@@ -16,13 +15,14 @@ from typing import Any, Literal, TypeVar, overload
 
 from ..asgi_family import credentials_of
 from ..config import CookieConfig, SessionConfig, Transport, seconds
-from ..cookie import is_loopback, read_cookies
+from ..cookie import read_cookies
 from ..errors import ConfigurationError
 from ..exchange import Exchange
 from ..ids import Handle, split
 from ..manager import AsyncSessionManager
 from ..session import PlainAsyncSession
 from ..sockets import Message, Receive, Scope, Send
+from ..transport import cookie_on_loopback
 from .callbacks import Callbacks, arguments
 from .connection import Connection
 from .everyone import Everyone
@@ -59,8 +59,8 @@ class App(Adding):
     title in letters that a cookie's name can have, if none is given. ``debug``: the page shows the tracebacks of
     callbacks. ``on_shutdown``: "keep" the sessions, or "end" them all, everybody's in this store ("end" in memory, else
     "keep"). ``allowed_origins`` are other sites' pages that may open sockets here. ``tickets``: for pages where cookies
-    cannot be sent (embedded in another site's): the socket's URL has a ticket, good once. ``limits`` is what one socket
-    may do."""
+    cannot be sent (embedded in another site's): the socket's URL has a ticket, good once. ``wide``: the page has up
+    to 1,280 pixels, and not 896. ``limits`` is what one socket may do."""
 
     def __init__(
         self,
@@ -78,6 +78,7 @@ class App(Adding):
         tickets: bool = False,
         frame_ancestors: str = "'self'",
         lang: str = "en",
+        wide: bool = False,
         limits: Limits | None = None,
     ) -> None:
         if manager is not None and store is not None:
@@ -93,6 +94,7 @@ class App(Adding):
         self.title_text = title
         self.debug = debug
         self.lang = lang
+        self.wide = wide
         self.tickets = tickets
         self.ancestors = frame_ancestors
         self.allowed_origins = frozenset(allowed_origins)
@@ -150,6 +152,11 @@ class App(Adding):
     def online(self) -> int:
         """How many sessions have a page open in this process."""
         return 0 if self._rooms is None else sum(1 for room in self._rooms.open.values() if room.connections)
+
+    def is_online(self, handle: str) -> bool:
+        """Whether the session of this handle has a page open in this process. False for what is no session's."""
+        room = None if self._rooms is None else self._rooms.open.get(str(handle))
+        return room is not None and bool(room.connections)
 
     # --- What happens ------------------------------------------------------------------------------------------------
 
@@ -344,12 +351,7 @@ class App(Adding):
 
     def cookie_for(self, scope: Scope) -> CookieConfig:
         """The cookie of a request: without TLS, and on this machine only, one that goes without."""
-        cookie, credentials = self.engine.config.cookie, credentials_of(scope)
-        if cookie.insecure or credentials.secure or not is_loopback(credentials.host):
-            return cookie
-        return dataclasses.replace(
-            cookie, insecure=True, samesite="Lax" if cookie.samesite == "None" else cookie.samesite, partitioned=False
-        )
+        return cookie_on_loopback(self.engine.config.cookie, credentials_of(scope))
 
     def handle_shown(self, scope: Scope) -> str | None:
         """The handle in the cookie of a request; None if there is none."""

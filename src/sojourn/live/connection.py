@@ -33,11 +33,13 @@ if TYPE_CHECKING:
     from .room import Room
     from .rooms import Limits
 
-__all__ = ["Connection"]
+__all__ = ["TOO_BIG", "Connection", "size_of"]
 
 log = logging.getLogger("sojourn")
 
-_TOO_BIG: Final = 1009
+TOO_BIG: Final = 1009
+"""The close code for who sends a frame that is too large (RFC 6455, section 7.4.1)."""
+
 _WAITING: Final = 64  # events of one socket that wait for their turn, before no more are read
 _SAYING: Final = 256  # frames that wait for one socket, before it is dropped
 _PATIENCE: Final = 20  # frames that are none of ours, before the socket is closed
@@ -106,8 +108,8 @@ class Connection:
         if message["type"] != "websocket.receive":
             return False
         text = _text(message)
-        if _size(text) > self._limits.message_bytes:
-            await self._turn_away(self._too_large(), _TOO_BIG)
+        if size_of(text) > self._limits.message_bytes:
+            await self._turn_away(self._too_large(), TOO_BIG)
             return False
         try:
             frame = decode(text)
@@ -120,12 +122,16 @@ class Connection:
         if frame.v != VERSION:
             await self._turn_away(ErrorFrame("version", f"this server speaks version {VERSION}"))
             return False
-        self.tab = frame.tab
-        self.room.arrived(self, frame.n)
-        place = self.room.log.place_after(frame.s, frame.g)
-        self._page_due, self._first = (True, frame.n) if place is None else (False, 0)
-        self._next = self.room.log.end if place is None else place
+        self._stand(frame)
         return True
+
+    def _stand(self, hello: Hello) -> None:
+        """Go on from where the tab is."""
+        self.tab = hello.tab
+        self.room.arrived(self, hello.n)
+        place = self.room.log.place_after(hello.s, hello.g)
+        self._page_due, self._first = (True, hello.n) if place is None else (False, 0)
+        self._next = self.room.log.end if place is None else place
 
     async def _turn_away(self, frame: ErrorFrame, code: int = POLICY) -> None:
         with suppress(Exception):  # the client was quicker: each server has an error of its own for it
@@ -142,9 +148,9 @@ class Connection:
             if message["type"] == "websocket.disconnect":
                 return None
             text = _text(message)
-            if _size(text) > self._limits.message_bytes:
+            if size_of(text) > self._limits.message_bytes:
                 self.say(self._too_large())
-                self.close(_TOO_BIG)
+                self.close(TOO_BIG)
                 return await self._closing()
             self._tokens -= 1
             if self._tokens < 0:
@@ -227,22 +233,31 @@ class Connection:
         if self._idle is not None and not self._idle.done():
             self._idle.set_result(None)
 
+    def _news(self) -> str | None:
+        """What is to be sent next; None: nothing is. What was said comes first, and when the socket is to be closed,
+        nothing else comes."""
+        room = self.room
+        if self._outbox:
+            return self._outbox.popleft()
+        if self._close is not None:
+            return None
+        if self._page_due or self._next < room.log.first:
+            self._page_due = False
+            text, self._next = room.framed(self.tab, self._first)
+            self._first = 0
+            return text
+        if self._next < room.log.end:
+            self._next += 1
+            return room.log.entry(self._next - 1)
+        return None
+
     async def _write(self) -> None:
-        room, outbox = self.room, self._outbox
         while True:
-            if outbox:
-                text = outbox.popleft()
-            elif self._close is not None:
+            text = self._news()
+            if text is None and self._close is not None:
                 await self._shut(*self._close)
                 return
-            elif self._page_due or self._next < room.log.first:
-                self._page_due = False
-                text, self._next = room.framed(self.tab, self._first)
-                self._first = 0
-            elif self._next < room.log.end:
-                text = room.log.entry(self._next)
-                self._next += 1
-            else:
+            if text is None:
                 self._idle = self._loop.create_future()
                 await self._idle
                 continue
@@ -264,6 +279,6 @@ def _text(message: Any) -> str | bytes:
     return text if text is not None else message.get("bytes") or b""
 
 
-def _size(text: str | bytes) -> int:
-    """How many bytes it has."""
+def size_of(text: str | bytes) -> int:
+    """How many bytes a message has."""
     return len(text) if isinstance(text, bytes) or text.isascii() else len(text.encode("utf-8", "surrogatepass"))

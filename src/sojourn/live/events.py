@@ -137,7 +137,7 @@ class Events:
 
 def _assign(values: dict[Widget, Any]) -> None:
     for widget, value in values.items():
-        widget.value = value  # type: ignore[attr-defined]
+        setattr(widget, widget.assigns, value)
 
 
 def _is_secret(widget: Widget) -> bool:

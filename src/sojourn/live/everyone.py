@@ -102,6 +102,7 @@ class Everyone:
         except SessionNotFound:
             raise StoreUnavailable("the app's record was ended while it was looked for") from None
         assert record is not None  # noqa: S101 - it raises where there is none
+        self._watch.aside = True  # it is nobody's page
         self._watch.knows = lambda version: self._record is not None and self._record.knows(version)
         self._watch.woken = self._changed
         return record
@@ -123,6 +124,11 @@ class Everyone:
     def position(self) -> Position:
         """What was told last."""
         return self._stream, self._number
+
+    def at_rest(self) -> bool:
+        """Whether all that was changed is kept and told."""
+        page = self.page
+        return not (self._flushing or self._scheduled or self._unsure or self._posted or page.writes or page.batch)
 
     # --- Changes -----------------------------------------------------------------------------------------------------
 

@@ -81,6 +81,7 @@ class Layer:
 
     def _place(self, widget: Widget, parent: Widget | None, before: Widget | None) -> None:
         check_place(widget, parent)
+        self._check_alone(widget)
         if before is not None and before not in self.siblings(parent):
             raise ConfigurationError(f"{before!r} is not there: nothing can be added before it")
         siblings = self.siblings(parent)
@@ -94,6 +95,11 @@ class Layer:
         self.batch.added[widget] = None
         if at + 1 < len(siblings) and not ahead < widget._at < siblings[at + 1]._at:
             self._number(siblings)  # between the two there is no number any more
+
+    def _check_alone(self, widget: Widget, leaving: Widget | None = None) -> None:
+        """Raises `ConfigurationError` for another one of which a page has one at most."""
+        if widget.alone and any(one.kind == widget.kind and one is not leaving for one in self.inside(None)):
+            raise ConfigurationError(f"there is one {widget.kind} at most on a page")
 
     def _settle(self, widget: Widget) -> None:
         """A widget, with what is in it, is here now."""
@@ -153,6 +159,7 @@ class Layer:
         check_free(other)
         id_, shown, parent, at = self.id_of(widget), self.shown(widget), widget._parent, widget._at
         check_place(other, parent)
+        self._check_alone(other, widget)
         keys = [one._key for one in widget.walk()]
         self._name_all(other, keys)
         siblings = self.siblings(parent)

@@ -19,7 +19,7 @@ from .protocol import Operation
 from .telling import Batch, operations
 from .turns import page_here
 from .widget import Callback, EventName, Refused, Widget
-from .widgets import Form, Input
+from .widgets import Address, Form, Input
 
 __all__ = ["SessionPage", "Taken"]
 
@@ -98,6 +98,14 @@ class SessionPage(Layer):
             raise Refused("not_allowed", "what is in a form is sent with the form")
         value = widget.take(event, value)
         return Taken(widget, {widget: value} if event == "change" else {}, value)
+
+    def begin(self) -> None:
+        """Keep what is the session's own of the app's address also where nothing is different about it: so that who
+        looks at the session from outside finds it."""
+        for widget in list(self.below.roots):
+            if isinstance(widget, Address):
+                view = self.view(widget)
+                self.assign(view, "query", view._props["query"])
 
     def _take_form(self, form: Form, sent: dict[str, Any]) -> Taken:
         """The values of a form, one by one: all of them, or none."""

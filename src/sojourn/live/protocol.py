@@ -2,7 +2,7 @@
 
     from the browser    meaning                                             answered by
     hello               the first frame: who am I, how far am I             changes that were missed, or page
-    event               somebody clicked, typed, chose, sent a form         ack, changes with ``by``, or error
+    event               somebody clicked, typed, chose, sorted, sent a form ack, changes with ``by``, or error
     ping                are you there                                       pong
 
     from the server     meaning
@@ -11,6 +11,7 @@
     ack                 the event ``n`` and all before it are done, and changed nothing to see
     error               the event ``n`` was refused or failed; or, without ``n``, the socket is about to be closed
     pong                the answer to ping
+    place               where the streams are; the page is as it is shown (in exchanges, which go without a socket)
     ticket              what lets the next socket in where cookies cannot be sent
     renew               another cookie waits: fetch it with this ticket
     ended               the session is over: the page is cleared and the socket closed
@@ -55,6 +56,7 @@ __all__ = [
     "Order",
     "PageFrame",
     "Ping",
+    "Place",
     "Pong",
     "Position",
     "Remove",
@@ -114,7 +116,7 @@ class Event(Struct, frozen=True, tag="event", tag_field="t", forbid_unknown_fiel
 
     n: int
     id: str
-    event: Literal["click", "change", "submit"]
+    event: Literal["click", "change", "submit", "select", "sort"]
     value: Any = None
 
 
@@ -204,6 +206,13 @@ class Pong(Struct, frozen=True, tag="pong", tag_field="t"):
     """The answer to `Ping`."""
 
 
+class Place(Struct, frozen=True, tag="place", tag_field="t"):
+    """Another process goes on from here: what it would show is what is shown."""
+
+    s: Position
+    g: Position
+
+
 class TicketFrame(Struct, frozen=True, tag="ticket", tag_field="t"):
     """What lets the next socket in."""
 
@@ -222,7 +231,7 @@ class Ended(Struct, frozen=True, tag="ended", tag_field="t"):
     reason: str
 
 
-ServerFrame: TypeAlias = PageFrame | Changes | Ack | ErrorFrame | Pong | TicketFrame | Renew | Ended
+ServerFrame: TypeAlias = PageFrame | Changes | Ack | ErrorFrame | Pong | Place | TicketFrame | Renew | Ended
 
 
 class Malformed(ValueError):

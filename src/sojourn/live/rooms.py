@@ -191,6 +191,7 @@ class Rooms:
         if not session.begun:
             for function in self._app.beginners:
                 await self.call(function, *(session,)[: arguments(function, 1)])
+            session.page.begin()
             session.begun = True
 
     # --- Callbacks ---------------------------------------------------------------------------------------------------

@@ -8,10 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
+from ..errors import SojournError
+
 if TYPE_CHECKING:
     from .app import App
 
-__all__ = ["AnnouncingServer", "options_for", "run"]
+__all__ = ["AnnouncingServer", "PortTaken", "listen", "options_for", "run"]
+
+
+class PortTaken(SojournError):
+    """Another program listens there."""
 
 
 class AnnouncingServer(uvicorn.Server):
@@ -36,6 +42,19 @@ def options_for(longest_frame: int) -> dict[str, Any]:
         "ws_max_size": 4 * longest_frame,  # a longer one than the app takes, so that the app can say so
         "ws_per_message_deflate": False,  # frames are short, and it would cost each socket its buffers
     }
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens there; port 0 takes any free one. Raises `PortTaken`."""
+    listening = socket.socket(proto=socket.IPPROTO_TCP)  # named, or asyncio leaves Nagle's algorithm on: 40 ms a page
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+        listening.listen(128)
+    except OSError as error:
+        listening.close()
+        raise PortTaken(f"port {port} cannot be used ({error.strerror}): choose another with --port") from error
+    return listening
 
 
 def run(app: App, host: str, port: int, options: dict[str, Any]) -> None:

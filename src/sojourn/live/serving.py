@@ -28,6 +28,7 @@ from ..sockets import AGAIN, POLICY, Receive, Scope, Send, is_ours, refuse, reje
 from ..tickets import redeem, ticket
 from ..transport import headers_to_clear, headers_to_set
 from .connection import Connection
+from .exchanging import Exchanges, is_plain
 from .kept import BEGUN, write_fields
 from .protocol import Ended, encode
 from .session import Session
@@ -40,7 +41,9 @@ __all__ = ["router"]
 
 log = logging.getLogger("sojourn")
 
-_STATIC: Final = {"live.js": "text/javascript", "chart.js": "text/javascript", "live.css": "text/css"}
+_KINDS: Final = {"js": "text/javascript", "css": "text/css"}
+_FILES: Final = ("live.js", "more.js", "chart.js", "exchange.js", "live.css", "more.css")
+_STATIC: Final = {name: _KINDS[name.rpartition(".")[2]] for name in _FILES}
 _POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: https: http:; "
     "connect-src 'self' ws: wss:; base-uri 'none'; form-action 'self'; frame-ancestors {ancestors}; "
@@ -81,6 +84,7 @@ def router(app: App) -> Router:
             Route("/health", _Health(app)),
             Route("/_live/renew", _Renew(app), methods=["POST"]),
             Route("/_live/forget", _Forget(app), methods=["POST"]),
+            Route("/_live/exchange", Exchanges(app), methods=["POST"]),
             Route("/_live/{name}", _static, methods=["GET"]),
             WebSocketRoute("/_live/socket", _Socket(app)),
         ],
@@ -161,6 +165,8 @@ _SAFE: Final = {
 
 def _page(scope: Scope, app: App, page: str, entry: str) -> str:
     named = " data-named" if "url" in app.engine.config.transports else ""
+    named += " data-wide" if app.wide else ""
+    named += ' data-transport="exchange"' if is_plain(scope) else ""
     return _PAGE.format(
         lang=html.escape(app.lang),
         root=html.escape(_root(scope)),
@@ -305,11 +311,14 @@ async def _static(request: Request) -> Response:
     name = request.path_params["name"]
     if name not in _STATIC:
         return PlainTextResponse("Not Found\n", 404)
-    known = request.url.query == _version(name)
+    version = _version(name)
     headers = {
-        "Cache-Control": "public, max-age=31536000, immutable" if known else "no-cache",
+        "Cache-Control": "public, max-age=31536000, immutable" if request.url.query == version else "no-cache",
+        "ETag": f'"{version}"',
         "X-Content-Type-Options": "nosniff",
     }
+    if version in request.headers.get("if-none-match", ""):  # as it is, or as a proxy that compresses has made it
+        return Response(status_code=304, headers=headers)
     return Response(_content(name), 200, headers, _STATIC[name])
 
 

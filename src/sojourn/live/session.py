@@ -138,6 +138,16 @@ class Session(Adding):
         """End the session, for good: its sockets are closed and its pages cleared. Any further use raises."""
         self._fields.end()
 
+    @property
+    def passive(self) -> bool:
+        """Whether what is done in this callback is no activity of the visitor's, which would keep the session alive:
+        for what the program does by itself. May be set. False at first."""
+        return self._fields.outside
+
+    @passive.setter
+    def passive(self, passive: bool) -> None:
+        self._fields.outside = passive
+
     # --- What the visitor sees -----------------------------------------------------------------------------------
 
     def add_widget(self, widget: W, into: Widget | str | None = None, before: Widget | str | None = None) -> W:

@@ -29,7 +29,7 @@ __all__ = ["NESTED", "Callback", "EventName", "Home", "Property", "Refused", "Wi
 W = TypeVar("W", bound="Widget")
 F = TypeVar("F", bound=Callable[..., Any])
 
-EventName: TypeAlias = Literal["click", "change", "submit"]
+EventName: TypeAlias = Literal["click", "change", "submit", "select", "sort"]
 Callback: TypeAlias = Callable[..., Any]
 
 log = logging.getLogger("sojourn")
@@ -193,12 +193,16 @@ class Widget(_Declared):
     """What the browser calls it."""
     events: ClassVar[frozenset[EventName]] = frozenset()
     """What a visitor can do to it."""
+    assigns: ClassVar[str] = "value"
+    """The property that a "change" assigns."""
     holds: ClassVar[bool] = False
     """Whether there can be widgets in it."""
     only: ClassVar[str] = ""
     """The kind of what can be in it, if it is one alone."""
     place: ClassVar[str] = ""
     """The kind that it has to be in; "page" is the page itself. Empty: it can be anywhere."""
+    alone: ClassVar[bool] = False
+    """Whether there is one of its kind on a page at most. Its place is the page, then."""
     fits: ClassVar[frozenset[str]] = frozenset()
     """The properties that `fit` looks at: where one changes, the value may read otherwise."""
     properties: ClassVar[dict[str, Property]] = {}

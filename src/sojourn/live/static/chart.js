@@ -9,7 +9,7 @@ function ticksOf(values, isBars) {
   let high = values.reduce((a, b) => Math.max(a, b), isBars ? 0 : -Infinity);
   if (!values.length) [low, high] = [0, 1];
   const size = Math.max(Math.abs(low), Math.abs(high));
-  if (size < 1e-290) [low, high] = isBars ? [0, 1] : [-1, 1];
+  if (size < 1e-290) [low, high] = [0, 1];
   else if (high - low <= size * 1e-9) [low, high] = [low - size / 10, high + size / 10]; // too near to be told apart
   const rough = (high - low) / 4;
   const power = 10 ** Math.floor(Math.log10(rough));
@@ -33,11 +33,25 @@ function svg(tag, attributes, ...children) {
   return el;
 }
 
+/** Where each mark begins and ends: stacked, on what is there already, up from 0 or down from it. */
+function spans({ labels, series }, isStacked) {
+  const [up, down] = [labels.map(() => 0), labels.map(() => 0)];
+  const span = (value, at) => {
+    if (!isStacked || value === null) return [0, value];
+    const pile = value < 0 ? down : up;
+    const from = pile[at];
+    pile[at] += value;
+    return [from, pile[at]];
+  };
+  return series.map(({ values }) => values.map(span));
+}
+
 /** @param {{labels: string[], series: {name: string, values: (number | null)[]}[]}} data null is a gap */
-export function drawing({ labels, series }, width, isBars, title) {
+export function drawing({ labels, series }, width, isBars, title, isStacked = false) {
   const points = labels.length;
   const height = width < 480 ? 220 : 280;
-  const ticks = ticksOf(series.flatMap(({ values }) => values.filter((value) => value !== null)), isBars);
+  const ends = spans({ labels, series }, isStacked);
+  const ticks = ticksOf(ends.flat().flatMap(([, end]) => end ?? []), isBars);
   const [low, high] = [ticks[0], ticks.at(-1)];
   const left = 16 + 7 * Math.max(...ticks.map((tick) => shortNumber(tick).length));
   const [top, right, bottom] = [10, width - 10, height - 28];
@@ -60,14 +74,15 @@ export function drawing({ labels, series }, width, isBars, title) {
   }
   series.forEach(({ name, values }, which) => {
     const group = svg("g", { class: `series-${which % 6}` });
-    const wide = (band * 0.76) / series.length;
+    const wide = (band * 0.76) / (isStacked ? 1 : series.length);
     const isGap = (at) => (values[at] ?? null) === null;
     const pen = (at) => `${isGap(at - 1) ? "M" : "L"}${x(at).toFixed(1)} ${y(values[at]).toFixed(1)}`;
     if (!isBars) group.append(svg("path", { d: values.map((_, at) => (isGap(at) ? "" : pen(at))).join("") }));
     values.forEach((value, at) => {
-      if (isGap(at) || (!isBars && points > 60 && !(isGap(at - 1) && isGap(at + 1)))) return;
-      const [from, to] = [y(Math.max(0, value)), y(Math.min(0, value))];
-      const start = x(at) - band * 0.38 + wide * which;
+      if (isGap(at) || (!isBars && band < 9 && !(isGap(at - 1) && isGap(at + 1)))) return;
+      const [base, end] = ends[which][at];
+      const [from, to] = [y(Math.max(base, end)), y(Math.min(base, end))];
+      const start = x(at) - band * 0.38 + (isStacked ? 0 : wide * which);
       const mark = isBars
         ? svg("rect", { x: start, y: from, width: Math.max(0.5, wide * 0.92), height: to - from })
         : svg("circle", { cx: x(at), cy: y(value), r: 3.5 });

@@ -1,7 +1,7 @@
 /**
  * The browser's side of a live app: shows the widgets that the server describes, and tells it what the visitor does
  * (`protocol.py` has the table of messages). Plain JavaScript without a build. One file, though a long one: each file
- * more is another round trip before the first label is seen.
+ * more is another round trip before the first label is seen. `more.js` has what not every page needs.
  *
  * Its rules:
  * - What comes from the server is data. It becomes text and listed attributes, never markup, code or style rules.
@@ -74,6 +74,7 @@ const FRAMES = {
     toast(str(frame.message) || "Something went wrong.", frame.detail);
   },
   pong() {},
+  place: ({ s, g }) => Object.assign(reached, { s, g }),
   ticket: (frame) => (ticket = str(frame.ticket)),
   renew(frame) {
     const request = fetch(new URL("_live/renew", base), { method: "POST", body: str(frame.ticket) });
@@ -310,7 +311,7 @@ function submit(form) {
 function answered(n, except = 0) {
   if (!(n > done)) return;
   for (const { n: number, id, event, value } of waiting) {
-    if (number > n || number === except || event === "click") continue;
+    if (number > n || number === except || !["change", "submit"].includes(event)) continue;
     for (const [input, took] of event === "submit" ? Object.entries(value ?? {}) : [[id, value]]) {
       const one = shown.get(input);
       if (one) one.props = { ...one.props, value: took };
@@ -373,19 +374,34 @@ let failures = 0;
 let heard = 0; // when the server said something last
 let retry = 0;
 let telling = 0;
+let Exchange = null; // for where no socket can be had
+let unopened = 0; // sockets, in a row
+
+const hello = () => ({ t: "hello", v: 1, tab: name, s: reached.s, g: reached.g, n: done + 1 });
 
 function connect() {
   clearTimeout(retry);
   if (socket || isOver) return;
-  const address = new URL("_live/socket", base);
-  address.protocol = base.protocol === "https:" ? "wss:" : "ws:";
-  if (ticket) address.searchParams.set("ticket", ticket);
+  const isPlain = "transport" in html.dataset || unopened > 1;
+  if (isPlain && !Exchange) {
+    import("./exchange.js").then((made) => {
+      ({ Exchange } = made);
+      connect();
+    }, drop);
+    return;
+  }
+  const address = new URL(isPlain ? "_live/exchange" : "_live/socket", base);
+  if (!isPlain) address.protocol = base.protocol === "https:" ? "wss:" : "ws:";
+  if (ticket && !isPlain) address.searchParams.set("ticket", ticket);
   const session = "named" in html.dataset && new URLSearchParams(location.search).get("session_id");
   if (session) address.searchParams.set("session_id", session);
-  const mine = (socket = new WebSocket(address));
+  const mine = (socket = isPlain ? new Exchange(address, hello) : new WebSocket(address));
+  unopened = isPlain ? 1 : unopened + 1; // with neither, they take turns
   const isMine = (action) => (event) => mine === socket && action(event);
   mine.onopen = isMine(() => {
-    transmit({ t: "hello", v: 1, tab: name, s: reached.s, g: reached.g, n: done + 1 });
+    unopened = isPlain ? 2 : -3;
+    if (isPlain && !("transport" in html.dataset)) setTimeout(isMine(() => drop((unopened = 0))), 3e5);
+    transmit(hello());
     sendWaiting();
     flushAll();
     tell("open");
@@ -423,7 +439,7 @@ function drop() {
 function hangUp() {
   const mine = socket;
   socket = null;
-  mine?.close();
+  mine?.close(isOver ? 1000 : undefined);
 }
 
 function ping() {
@@ -507,12 +523,7 @@ const KINDS = {
       say(language, props.language);
     });
   },
-  json(one) {
-    const open = new Map(); // what the visitor opened or closed, by path
-    simple(one, make("div", "json"), (props) => {
-      one.el.replaceChildren(jsonNode(props.value, open, props.expanded === false ? 0 : 3));
-    });
-  },
+  json: (one) => later(one, "json"),
   image(one) {
     const [caption, holder] = [make("figcaption"), make("div")];
     simple(one, make("figure", "image", holder, caption), ({ source, alt, width, ...props }) => {
@@ -598,9 +609,32 @@ const KINDS = {
       say(button, props.label);
       button.disabled = props.disabled === true;
       button.classList.toggle("primary", props.primary === true);
+      button.classList.toggle("danger", props.danger === true);
+      if (props.confirm) withMore(() => {}); // so that it is there for the click
     });
-    on(button, "click", () => act(one, "click", null));
+    const click = () => act(one, "click", null);
+    const unasked = () => toast("Nothing was done: the question could not be loaded. Please try again.");
+    on(button, "click", () => (one.props.confirm ? withMore(({ ask }) => ask(one, click), unasked) : click()));
   },
+  nav(one) {
+    const bar = make("ul");
+    simple(one, make("nav", "nav", bar), (props, changed) => {
+      one.el.ariaLabel = str(props.label) || "Pages";
+      const items = list(props.items).map(list);
+      while (bar.children.length > items.length) bar.lastChild.remove();
+      while (bar.children.length < items.length) bar.append(make("li", "", make("button")));
+      items.forEach(([key, label], at) => {
+        const button = bar.children[at].firstChild;
+        say(button, label);
+        button.value = str(key);
+        button.ariaCurrent = key === props.current ? "page" : null;
+        if (button.ariaCurrent && "current" in changed) bar.scrollLeft = button.offsetLeft - 40;
+      });
+    });
+    on(bar, "click", ({ target }) => target.localName === "button" && act(one, "select", target.value));
+  },
+  tree: (one) => later(one, "tree"),
+  address: (one) => later(one, ""),
   form(one) {
     const send = make("button", "button primary");
     send.type = "submit";
@@ -654,8 +688,8 @@ const KINDS = {
   tabs,
   tab,
 
-  table: (one) => dataTable(one, "table"),
-  dataframe: (one) => dataTable(one, "table dataframe"),
+  table: (one) => later(one, "scroll table"),
+  dataframe: (one) => later(one, "scroll table dataframe"),
   metric(one) {
     const [label, value, delta] = [make("p", "label"), make("p", "value"), make("p", "delta")];
     simple(one, make("div", "metric", label, value, delta), (props) => {
@@ -671,14 +705,16 @@ const KINDS = {
       delta.replaceChildren(...(change ? [arrow, change, make("span", "unseen", ` ${words}`)] : []));
     });
   },
-  line_chart: (one) => chart(one, false),
-  bar_chart: (one) => chart(one, true),
+  line_chart: (one) => later(one, "chart", "figure"),
+  bar_chart: (one) => later(one, "chart", "figure"),
   progress(one) {
     const [bar, text] = [make("progress"), make("label")];
     bar.id = text.htmlFor = newId();
     simple(one, make("div", "progress", text, bar), (props) => {
-      bar.value = Math.min(1, Math.max(0, props.value)) || 0;
-      say(text, props.text || `${Math.round(bar.value * 100)} %`);
+      const isKnown = props.value != null;
+      if (isKnown) bar.value = Math.min(1, Math.max(0, props.value)) || 0;
+      else bar.removeAttribute("value");
+      say(text, props.text || (isKnown ? `${Math.round(bar.value * 100)} %` : "Working…"));
     });
   },
   alert(one) {
@@ -703,7 +739,10 @@ function simple(one, el, update) {
 
 function stack(one, name) {
   one.inside = make("div", `stack ${name}`);
-  simple(one, one.inside, (props) => one.el.classList.toggle("border", props.border === true));
+  simple(one, one.inside, (props) => {
+    one.el.classList.toggle("border", props.border === true);
+    one.el.classList.toggle("row-of", props.row === true);
+  });
 }
 
 function heading(one, tag) {
@@ -862,89 +901,43 @@ function tab(one) {
 
 // --- Data ---
 
-function dataTable(one, name) {
-  simple(one, make("div", `scroll ${name}`), (props, changed) => {
-    if ("data" in changed) one.el.replaceChildren(...tableOf(props.data));
-    one.el.style.maxHeight = props.height > 0 ? `${Math.max(80, props.height)}px` : "";
-  });
-  Object.assign(one.el, { tabIndex: 0, role: "region", ariaLabel: "Table" });
-}
-
-function tableOf(data) {
-  const columns = list(data?.columns);
-  const cells = (tag, row) => row.map((cell, at) => make(tag, alignment(columns[at]?.align), cell));
-  const head = make("tr", "", ...cells("th", columns.map((column) => column?.name)));
-  for (const th of head.children) th.scope = "col";
-  const rows = list(data?.rows).map((row) => make("tr", "", ...cells("td", list(row))));
-  const table = make("table", "", make("thead", "", head), make("tbody", "", ...rows));
-  return data?.more > 0 ? [table, make("p", "more", `${data.more} more rows are not shown.`)] : [table];
-}
-
 function alignment(name) {
   return name === "right" || name === "center" ? name : "";
 }
 
-/** What is in a closed one is made when it is opened. */
-function jsonNode(value, open, depth, name = "", path = "") {
-  const label = name && make("span", "json-name", `${name}: `);
-  if (value === null || typeof value !== "object") {
-    return make("div", "", label, make("span", `json-${typeof value}`, JSON.stringify(value)));
-  }
-  const entries = Object.entries(value);
-  const [start, end] = Array.isArray(value) ? "[]" : "{}";
-  const inside = make("div");
-  const el = make("details", "", make("summary", "", label, start, make("i", "", entries.length), end), inside);
-  const show = () => {
-    if (!el.open || inside.firstChild) return;
-    inside.append(...entries.map(([key, item]) => jsonNode(item, open, depth - 1, key, `${path}/${key}`)));
+let more = null; // what not every page has: tables, charts, trees, nested data, questions
+let coming = null;
+
+/** Do something with it: at once, if it is here. */
+function withMore(action, otherwise) {
+  if (more) return action(more);
+  const use = ([module]) => (more ??= module.parts({ make, say, on, str, list, act, toast, newId, alignment, attempt, edited, apply }));
+  coming ??= Promise.all([import("./more.js"), styled("more.css")]).then(use);
+  const missing = (error) => {
+    coming = null; // the next one may have more luck
+    console.warn("A part of the page cannot be loaded.", error);
+    otherwise?.();
   };
-  el.open = open.get(path) ?? (depth > 0 && entries.length > 0);
-  on(el, "toggle", () => {
-    open.set(path, el.open);
-    show();
-  });
-  show();
-  return el;
+  coming.then(() => attempt("a part", () => action(more)), missing);
 }
 
-/** Drawn by a module of its own, as most pages have no chart, and for the width that it has: letters stay as large as
- * others. Who cannot see it, or does not get the module, has the table. */
-function chart(one, isBars) {
-  const [title, legend, plot] = [make("figcaption"), make("ul", "legend"), make("div", "plot")];
-  const spoken = make("div", "unseen");
-  let [width, data] = [0, chartData(null)];
-  const draw = async () => {
-    try {
-      const { drawing } = await import("./chart.js");
-      if (width) plot.replaceChildren(drawing(data, width, isBars, title.textContent));
-    } catch (error) {
-      console.warn("A chart cannot be drawn.", error);
-      spoken.className = "scroll";
-    }
-  };
-  new ResizeObserver(() => {
-    if (plot.clientWidth === width) return;
-    width = plot.clientWidth;
-    draw();
-  }).observe(plot);
-  simple(one, make("figure", "chart", title, legend, plot, spoken), (props) => {
-    data = chartData(props.data);
-    const { labels, series } = data;
-    say(title, props.title);
-    legend.replaceChildren(...series.map(({ name }, at) => make("li", `series-${at % 6}`, make("i"), name)));
-    legend.hidden = series.length < 2 && !series[0]?.name;
-    const rows = labels.slice(0, 200).map((label, at) => [label, ...series.map(({ values }) => values[at])]);
-    spoken.replaceChildren(...tableOf({ columns: [{}, ...series], rows, more: labels.length - rows.length }));
-    draw();
-  });
+/** Once there are these styles, too. */
+function styled(file) {
+  const link = Object.assign(make("link"), { rel: "stylesheet", href: new URL(`./${file}`, import.meta.url) });
+  document.head.append(link);
+  return new Promise((done) => on(link, "load error", done));
 }
 
-function chartData(data) {
-  const number = (value) => (Number.isFinite(value) ? Math.max(-1e300, Math.min(1e300, value)) : null);
-  const series = list(data?.series).map((one) => ({ name: str(one?.name), values: list(one?.values).map(number) }));
-  const labels = list(data?.labels).map(str);
-  for (const { values } of series) while (labels.length < values.length) labels.push(String(labels.length));
-  return { labels, series };
+/** A widget that it draws. */
+function later(one, name, tag = "div") {
+  simple(one, make(tag, name), (props, changed) => {
+    const isNew = !more && (one.el.ariaBusy = "true");
+    const draw = () => {
+      if (isNew) one.el.ariaBusy = null;
+      pick(more, one.kind)(one, props, changed);
+    };
+    withMore(draw, () => say(one.el, "This could not be loaded."));
+  });
 }
 
 // --- What the server's data may become ---

@@ -9,6 +9,9 @@ What the browser is told of a widget are its properties by their names, with the
     line_chart, bar_chart   data: {"labels": [text, ...], "series": [{"name", "values": [number or null, ...]}]}; no x
     image               source: an address, also where bytes were given
     tabs                no labels: each tab has its label
+    tree                nodes: {"nodes": [{"id", "label", "note", "value", "hidden", "children", "more"}, ...], "more":
+                        nodes left out}
+    address             value: the query string
 """
 
 from __future__ import annotations
@@ -16,6 +19,8 @@ from __future__ import annotations
 from typing import Final
 
 from ..widget import Widget
+from .address import Address
+from .choosing import Nav, Tree
 from .data import Alert, BarChart, Dataframe, LineChart, Metric, Progress, Table
 from .inputs import (
     Button,
@@ -34,6 +39,7 @@ from .text import Code, Divider, Header, Image, Json, Markdown, Subheader, Text,
 __all__ = [
     "KINDS",
     "Adding",
+    "Address",
     "Alert",
     "BarChart",
     "Button",
@@ -54,6 +60,7 @@ __all__ = [
     "Markdown",
     "Metric",
     "Multiselect",
+    "Nav",
     "NumberInput",
     "Progress",
     "Selectbox",
@@ -67,15 +74,17 @@ __all__ = [
     "TextArea",
     "TextInput",
     "Title",
+    "Tree",
     "Widget",
     "Write",
 ]
 
 _ALL: Final[tuple[type[Widget], ...]] = (
     *(Title, Header, Subheader, Text, Markdown, Write, Code, Json, Divider, Image),
-    *(TextInput, TextArea, NumberInput, Slider, Checkbox, Selectbox, Multiselect, Button, Form),
+    *(TextInput, TextArea, NumberInput, Slider, Checkbox, Selectbox, Multiselect, Button, Form, Nav, Tree),
     *(Container, Columns, Column, Sidebar, Expander, Tabs, Tab),
     *(Table, Dataframe, Metric, LineChart, BarChart, Progress, Alert),
+    Address,
 )
 
 KINDS: Final[dict[str, type[Widget]]] = {one.kind: one for one in _ALL}

@@ -2,33 +2,89 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from collections.abc import Sequence
+from typing import Any, ClassVar, Final, Literal
 
 from ...errors import UnsupportedValue
 from .. import showing
-from ..widget import Widget, prop
+from ..widget import EventName, F, Refused, Widget, prop
 from .numbers import between, number
+from .texts import texts
 
 __all__ = ["Alert", "BarChart", "Dataframe", "LineChart", "Metric", "Progress", "Table"]
 
 
-class Table(Widget):
-    """A table, shown whole. ``data`` is a data frame or series of pandas or polars, a dict of columns, a dict of single
+def _keys(value: Any) -> tuple[str, ...] | None:
+    return None if value is None else texts(value, "a key")[: showing.MOST_ROWS]
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    return texts(value, "the name of a column")
+
+
+class _Rows(Widget):
+    """What tables have in common."""
+
+    events: ClassVar[frozenset[EventName]] = frozenset({"select", "sort"})
+
+    data: Any = prop(check=showing.table)
+    keys: Sequence[str] | None = prop(default=None, check=_keys, kw_only=True)
+    sortable: Sequence[str] = prop(default=(), check=_names, kw_only=True)
+    sorted_by: str = prop(default="", kw_only=True)
+    empty: str = prop(default="", kw_only=True)
+    label: str = prop(default="Table", kw_only=True)
+
+    def made(self) -> None:
+        rows, keys = self._props["data"]["rows"], self._props["keys"]
+        if keys is not None and len(keys) != len(rows):
+            raise UnsupportedValue(f"{type(self).__name__}.keys", f"{len(keys):,} keys for {len(rows):,} rows")
+
+    def on_select(self, callback: F) -> F:
+        """Have ``callback(session, key)`` called when a row was chosen, with its key. Also a decorator."""
+        return self.listen("select", callback)
+
+    def on_sort(self, callback: F) -> F:
+        """Have ``callback(session, name)`` called when the header of a column was clicked, with what ``sorted_by`` is
+        to become: the column's name, or with "-" before it where that is the order already. The callback assigns it,
+        and the rows. Also a decorator."""
+        return self.listen("sort", callback)
+
+    def take(self, event: EventName, value: Any) -> str:
+        """The key of the row, or the order that is asked for. Raises `Refused`: "wrong_value" for a row that is not
+        there (any more) and for a column that cannot be sorted by."""
+        if event == "select":
+            if type(value) is not str or value not in (self._props["keys"] or ())[: len(self._props["data"]["rows"])]:
+                raise Refused("wrong_value", "this row is not there any more")
+            return value
+        if event != "sort":
+            raise Refused("not_allowed", f"a {self.kind} knows no {event}")
+        if type(value) is not str or value not in self._props["sortable"]:
+            raise Refused("wrong_value", "it cannot be sorted by this column")
+        return f"-{value}" if value == self._props["sorted_by"] else value
+
+
+_DATA: Final = """``data`` is a data frame or series of pandas or polars, a dict of columns, a dict of single
     values (two columns: names and values), a list of dicts, of dataclasses, of rows, or of single values; anything else
     is refused with `UnsupportedValue`. At most 1,000 rows and 200 columns are kept and shown: the page says how many
-    are left out. Read back it is what is shown: ``{"columns", "rows", "more"}``."""
+    are left out. Read back it is what is shown: ``{"columns", "rows", "more"}``. ``empty`` is what stands there when
+    there are no rows, ``label`` what it is called by who hears the page.
 
+    ``keys`` are texts, one for each row, each there once (`UnsupportedValue` if not): with them a row can be chosen
+    (`on_select`). They go with the rows: assign both when there are other rows; a row that has no key cannot be
+    chosen. ``sortable`` are the names of columns whose headers can be clicked (`on_sort`), ``sorted_by`` is the one
+    that the rows are in the order of, with "-" before it for the largest first: it marks the header, and sorts
+    nothing."""
+
+
+class Table(_Rows):
+    __doc__ = f"""A table, shown whole. {_DATA}"""
     kind: ClassVar[str] = "table"
 
-    data: Any = prop(check=showing.table)
 
-
-class Dataframe(Widget):
-    """A table as `Table`, in a box that scrolls. ``height`` is in pixels, None: as suits."""
-
+class Dataframe(_Rows):
+    __doc__ = f"""A table in a box that scrolls. ``height`` is in pixels, None: as suits. {_DATA}"""
     kind: ClassVar[str] = "dataframe"
 
-    data: Any = prop(check=showing.table)
     height: int | None = prop(default=None, check=between(40, 10_000, "a height in pixels"), kw_only=True)
 
 
@@ -80,11 +136,18 @@ class LineChart(_Chart):
 
 
 class BarChart(_Chart):
-    __doc__ = f"""Bars side by side over labels. {_Chart.__doc__}"""
+    __doc__ = f"""Bars side by side over labels, or, if ``stacked``, one on the other. {_Chart.__doc__}"""
     kind: ClassVar[str] = "bar_chart"
 
+    stacked: bool = prop(default=False, kw_only=True)
 
-def _part(value: Any) -> float:
+    def shown_props(self) -> dict[str, Any]:
+        return {**super().shown_props(), "stacked": self._props["stacked"]}
+
+
+def _part(value: Any) -> float | None:
+    if value is None:
+        return None
     part = float(number(value))
     if not 0 <= part <= 1:
         raise ValueError("progress is 0 to 1")
@@ -92,11 +155,12 @@ def _part(value: Any) -> float:
 
 
 class Progress(Widget):
-    """How much of something is done: ``value`` is 0 to 1, and anything else is refused with `UnsupportedValue`."""
+    """How much of something is done: ``value`` is 0 to 1, or None while nobody knows: it moves, and says "Working…" if
+    there is no ``text``. Anything else is refused with `UnsupportedValue`."""
 
     kind: ClassVar[str] = "progress"
 
-    value: float = prop(check=_part)
+    value: float | None = prop(check=_part)
     text: str = prop(default="")
 
 

@@ -19,6 +19,7 @@ import msgspec
 from ...errors import UnsupportedValue
 from ..widget import EventName, F, Refused, Widget, prop
 from .numbers import LARGEST, between, number, optional, step, true_or_false
+from .texts import texts
 
 __all__ = [
     "Button",
@@ -36,13 +37,17 @@ _EVENTS: Final[frozenset[EventName]] = frozenset({"change"})
 
 
 class Button(Widget):
-    """A button. ``primary``: it stands out, as the one that most want."""
+    """A button. ``primary``: it stands out, as the one that most want; ``danger``: as one that takes something away.
+    ``confirm`` is a question that is asked before a click is sent, empty: none. It keeps a hand from slipping, and is
+    no protection: a browser can send a click without having asked."""
 
     kind: ClassVar[str] = "button"
     events: ClassVar[frozenset[EventName]] = frozenset({"click"})
 
     label: str = prop()
     primary: bool = prop(default=False, kw_only=True)
+    danger: bool = prop(default=False, kw_only=True)
+    confirm: str = prop(default="", kw_only=True)
     disabled: bool = prop(default=False, kw_only=True)
 
     def on_click(self, callback: F) -> F:
@@ -275,14 +280,7 @@ class Checkbox(Input):
 
 
 def _options(value: Any) -> tuple[str, ...]:
-    if isinstance(value, str) or not isinstance(value, Sequence):
-        raise TypeError(f"expected a sequence of texts, got <{type(value).__name__}>")
-    for one in value:
-        if type(one) is not str:
-            raise TypeError(f"an option is text, not a <{type(one).__name__}>")
-    if len(set(value)) != len(value):
-        raise ValueError("an option is there twice")
-    return tuple(value)
+    return texts(value, "an option")
 
 
 _FIRST: Final[Any] = msgspec.UNSET

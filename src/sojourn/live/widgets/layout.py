@@ -7,6 +7,8 @@ from typing import Any, ClassVar, Concatenate, Final, ParamSpec, TypeVar
 
 from ...errors import ConfigurationError, UnsupportedValue
 from ..widget import EventName, F, Refused, Widget, check_free, check_place, prop
+from .address import Address
+from .choosing import Nav, Tree
 from .data import Alert, BarChart, Dataframe, LineChart, Metric, Progress, Table
 from .inputs import (
     Button,
@@ -70,6 +72,8 @@ class Adding:
     selectbox = _adds(Selectbox)
     multiselect = _adds(Multiselect)
     button = _adds(Button)
+    nav = _adds(Nav)
+    tree = _adds(Tree)
     table = _adds(Table)
     dataframe = _adds(Dataframe)
     metric = _adds(Metric)
@@ -77,12 +81,13 @@ class Adding:
     bar_chart = _adds(BarChart)
     progress = _adds(Progress)
     alert = _adds(Alert)
+    address = _adds(Address)
 
     # Those below are what widgets can be added to themselves, so their classes cannot stand before this one.
 
-    def container(self, border: bool = False, *, key: str = "", visible: bool = True) -> Container:
+    def container(self, border: bool = False, *, row: bool = False, key: str = "", visible: bool = True) -> Container:
         """Add a `Container`."""
-        return self.add_widget(Container(border, key=key, visible=visible))
+        return self.add_widget(Container(border, row=row, key=key, visible=visible))
 
     def columns(self, ratios: int | Sequence[float] = 2, *, key: str = "", visible: bool = True) -> Columns:
         """Add `Columns`: so many, or one for each weight. ``left, right = app.columns(2)``."""
@@ -151,11 +156,13 @@ class _Holder(Widget):
 
 
 class Container(_Holder, Adding):
-    """Widgets one below the other, in a frame if ``border``."""
+    """Widgets one below the other, in a frame if ``border``; if ``row``, one beside the other, as many as fit: buttons
+    and inputs that belong together."""
 
     kind: ClassVar[str] = "container"
 
     border: bool = prop(default=False)
+    row: bool = prop(default=False, kw_only=True)
 
 
 class Sidebar(_Holder, Adding):

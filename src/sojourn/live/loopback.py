@@ -1,7 +1,8 @@
 """This machine's browsers only: a middleware in plain ASGI.
 
-The demo speaks http on a loopback address. A request for any other host is refused: another site could point its own
-name at 127.0.0.1 (DNS rebinding). That sockets are opened by our own pages alone is the live app's own affair.
+The demo and the dashboard's command speak http on a loopback address. A request for any other host is refused: another
+site could point its own name at 127.0.0.1 (DNS rebinding). That sockets are opened by our own pages alone is the live
+app's own affair.
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ from starlette.responses import PlainTextResponse
 from ..cookie import is_loopback
 from ..sockets import ASGIApp, Receive, Scope, Send, refuse
 
-__all__ = ["Guard"]
+__all__ = ["Loopback"]
 
-_REFUSAL = "The demo answers on this machine only: open it as http://127.0.0.1 and its port.\n"
+_REFUSAL = "This answers on its own machine only: open it as http://127.0.0.1 and its port.\n"
 
 
-class Guard:
+class Loopback:
     """The middleware."""
 
     def __init__(self, app: ASGIApp) -> None:
