@@ -28,6 +28,8 @@ NAMES = (
     "dictstore",
     "live",
     "million",
+    "watched",
+    "dashboard",
 )
 
 

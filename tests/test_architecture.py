@@ -22,7 +22,7 @@ ORDER = [
     "lifecycle", "cookie", "transport", "csrf", "flashes", "guesses", "waiting", "store", "stores", "opening", "bulk",
     "moving", "lanes", "watching", "listeners", "engine", "tickets", "exchange", "users", "manager", "blocking",
     "dicts", "dictstore", "state", "__init__", "sockets", "entries", "asgi_family", "flask_family", "adapters",
-    "testing", "check", "live", "cli.humane", "cli.parsing", "cli.naming", "demo", "cli", "__main__",
+    "testing", "check", "live", "cli.humane", "cli.parsing", "cli.naming", "admin", "demo", "cli", "__main__",
 ]  # fmt: skip
 """Every module and folder, the lowest first: each may import what stands before it, and itself."""
 
@@ -31,7 +31,7 @@ PURE = ORDER[: ORDER.index("waiting")]
 
 EXTRAS = {
     "asgiref": "adapters.django",
-    "django": "adapters.django",
+    "django": ("adapters.django", "admin"),
     "fastapi": "adapters.fastapi",
     "flask": "adapters.flask",
     "flask_login": "adapters.flask",
@@ -39,9 +39,9 @@ EXTRAS = {
     "quart": "adapters.quart",
     "markupsafe": ("adapters.flask", "adapters.quart"),
     "werkzeug": ("adapters.flask", "adapters.quart"),
-    "starlette": ("live", "demo"),
-    "uvicorn": ("live", "demo"),
-    "markdown_it": ("live", "demo"),
+    "starlette": ("live", "admin", "demo"),
+    "uvicorn": ("live", "admin", "demo"),
+    "markdown_it": ("live", "admin", "demo"),
     "litestar": "adapters.litestar",
     "rich": "cli",
     "hiredis": "stores.valkey",

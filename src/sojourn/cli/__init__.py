@@ -19,6 +19,7 @@ The documents (times in Unix seconds, sizes in bytes):
               seconds
     export    store, file, exported
     import    store, file, imported, already_there, expired, ids
+    dashboard url, pid, store, password (only where it was made up here)
     watch     a line for each change: id, kind, at, handle, user_id, reason, fields
 
 Exit codes: 0 done; 1 not done, with one line on stderr that says why; 2 not understood, or an extra is missing.
@@ -195,6 +196,21 @@ def _demo(arguments: argparse.Namespace) -> int:
     return serve(port=arguments.port, store=arguments.store, browser=not arguments.no_browser, as_json=arguments.json)
 
 
+def _dashboard(arguments: argparse.Namespace) -> int:
+    from ..admin import command  # it needs the extra [live]
+
+    url = store_url(arguments)
+    check_presence(url)
+    return command.serve(
+        url,
+        port=arguments.port,
+        read_only=arguments.read_only,
+        redact=arguments.redact,
+        browser=not arguments.no_browser,
+        as_json=arguments.json,
+    )
+
+
 # --- Moving and watching ---------------------------------------------------------------------------------------------
 
 
@@ -236,4 +252,5 @@ _COMMANDS: Final[dict[str, Callable[[argparse.Namespace], int]]] = {
     "export": _export,
     "import": _import,
     "watch": _watch,
+    "dashboard": _dashboard,
 }

@@ -12,14 +12,26 @@ from typing import Any, Final
 
 from .. import ids
 
-__all__ = ["DEMO_PORT", "DEMO_STORE", "STORE_VARIABLE", "Failure", "UsageError", "make_parser", "put_in_order"]
+__all__ = [
+    "DASHBOARD_PORT",
+    "DEMO_PORT",
+    "DEMO_STORE",
+    "STORE_VARIABLE",
+    "Failure",
+    "UsageError",
+    "make_parser",
+    "put_in_order",
+]
 
 STORE_VARIABLE: Final = "SOJOURN_STORE"
 DEMO_PORT: Final = 8765
+DASHBOARD_PORT: Final = 8766
 DEMO_STORE: Final = "sqlite:///sojourn-demo.db"
 
 # Options that take the next word.
-_VALUED: Final = frozenset({"--store", "--user", "--limit", "--after", "--port", "--session", "--since", "--ids"})
+_VALUED: Final = frozenset(
+    {"--store", "--user", "--limit", "--after", "--port", "--session", "--since", "--ids", "--redact"}
+)
 _LARGEST_PAGE: Final = 100_000
 _LARGEST_PORT: Final = 65_535
 _LONGEST_POSITION: Final = 4000  # digits: there may be very many of a cluster
@@ -31,6 +43,7 @@ examples:
   sojourn list sqlite:///sessions.db --user ada  who is signed in where
   sojourn end sqlite:///sessions.db HANDLE       sign one session out
   sojourn watch sqlite:///sessions.db            what happens, as it happens
+  sojourn dashboard sqlite:///sessions.db        all of it in your browser
   sojourn copy sqlite:///sessions.db valkey://127.0.0.1
                                                  move to another store, while the site runs
 
@@ -80,6 +93,7 @@ def make_parser(version: str) -> argparse.ArgumentParser:
     _add(commands, "migrate", "make the tables of a store, or bring them up to date, as its first use would")
     _add(commands, "stats", "how many sessions, how much space, which durability")
     _add_watch(commands)
+    _add_dashboard(commands)
     _add_copy(commands)
     export = _add(commands, "export", "write all live sessions to a file, a line of JSON each, without their secrets")
     export.add_argument(
@@ -142,6 +156,19 @@ def _add_watch(commands: Any) -> None:
     watch.add_argument(
         "--since", metavar="POSITION", type=_position, help="begin there in the history (0: with the oldest kept)"
     )
+
+
+def _add_dashboard(commands: Any) -> None:
+    what = "serve a page that shows the sessions of a store, and open it in a browser"
+    dashboard = _add(commands, "dashboard", what)
+    dashboard.add_argument(
+        "--port", metavar="N", type=_up_to(_LARGEST_PORT, 0), default=DASHBOARD_PORT, help=f"({DASHBOARD_PORT}; 0: any)"
+    )
+    dashboard.add_argument("--read-only", action="store_true", help="look, and change nothing")
+    dashboard.add_argument(
+        "--redact", metavar="PATTERN", action="append", default=[], help="never show values of such names, too: *iban*"
+    )
+    dashboard.add_argument("--no-browser", action="store_true", help="do not open a browser")
 
 
 def _add_demo(commands: Any) -> None:
