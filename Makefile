@@ -1,11 +1,12 @@
 # Everything here works on a fresh checkout with nothing installed but Python 3.11+ and the system's package manager.
-# Each target sets up what it needs, once, in .venv.
+# Each target sets up what it needs, once, in .venv. Most tests wait more than they compute: so there are more of them at
+# once than cores.
 
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3.14 python3; do \
 	if $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo $$p; break; fi; done)
 BIN := .venv/bin
 
-.PHONY: help demo test quick soak bench lint fix proto docs docs-serve clean
+.PHONY: help demo test quick soak bench lint fix proto docs pictures docs-serve clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -13,14 +14,15 @@ help:  ## this list
 demo: .venv/ready-demo  ## a live app that shows the engine, in a browser
 	$(BIN)/sojourn demo
 
-test: .venv/ready-test browser servers  ## every test (about a quarter of an hour on 2 cores)
-	$(BIN)/pytest -n 2 -m 'not battery'
-	$(BIN)/pytest -m 'battery and not soak'
+test: .venv/ready-test browser servers  ## every test (less than twenty minutes on 2 cores)
+	$(BIN)/pytest -n 3 -m 'not battery'
+	$(BIN)/pytest -n 3 -m 'battery and not soak'
 
-quick: .venv/ready-test servers  ## the tests that one runs all day (under a minute): without the races, kills and faults
-	$(BIN)/pytest -n 2 -m 'not battery' --ignore tests/promises
+quick: .venv/ready-test  ## the tests that one runs all day (under a minute): the engine and the state, in memory and in files
+	$(BIN)/pytest -n 3 -m 'not battery' -k 'not valkey and not redis and not postgres and not cluster' \
+		tests/state $(filter-out tests/test_docs%,$(wildcard tests/test_*.py))
 
-soak: .venv/ready-test servers  ## the properties with twenty times the examples, 100,000 sessions copied, then five rounds of kills and races
+soak: .venv/ready-test browser servers  ## longer batteries: twenty times the examples, a million sessions, spoiled lines, then five rounds of kills and races
 	HYPOTHESIS_PROFILE=thorough $(BIN)/pytest -n 2 tests/test_merge.py tests/test_codec.py tests/test_session.py tests/test_stateful.py
 	$(BIN)/pytest -m soak
 	for round in 1 2 3 4 5; do $(BIN)/pytest -m 'battery and not soak' tests/promises || exit 1; done
@@ -43,6 +45,9 @@ proto:  ## the Python code of the .proto file, after a change to it
 
 docs: .venv/ready-docs  ## the documentation, as a site in site/
 	$(BIN)/mkdocs build --strict
+
+pictures: .venv/ready-test browser  ## the pictures of the dashboard in docs/pictures, after a change of its looks
+	PYTHONPATH=tests:tests/live:tests/admin $(BIN)/python tools/pictures.py
 
 docs-serve: .venv/ready-docs  ## the documentation, while you write it
 	$(BIN)/mkdocs serve
