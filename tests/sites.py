@@ -92,7 +92,7 @@ class Site:
 
     def __init__(self, *, url: str = "", **settings: Any) -> None:
         self.clock = Clock()
-        config = SessionConfig(**settings)
+        config = SessionConfig(**{"deadline": 10, **settings})
         beside: Any = MemoryStore()
         self.store = Through(beside)
         if url:

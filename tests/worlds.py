@@ -12,13 +12,16 @@ import time
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Self, TypeVar
 
-from sojourn import AsyncSessionManager, SessionManager
+from sojourn import AsyncSessionManager, SessionConfig, SessionManager
 from sojourn.blocking import run
 from sojourn.engine import Engine
 from sojourn.lanes import Job
 from sojourn.store import Store
 
 T = TypeVar("T")
+
+PATIENT = SessionConfig(deadline=10)
+"""For tests that show something else than how long one waits: a busy machine, or a slow disk, fails none of them."""
 
 
 class World:
@@ -34,7 +37,7 @@ class World:
         raise NotImplementedError
 
     def sessions(self, store: str | Store = "memory://", **settings: Any) -> Sessions:
-        """A manager of this world."""
+        """A manager of this world; a patient one, unless a configuration is given."""
         raise NotImplementedError
 
     async def together(self, operations: Iterable[Callable[[], Coroutine[Any, Any, Any]]]) -> list[Any]:
@@ -64,6 +67,7 @@ class _Blocking(World):
         return run(body)
 
     def sessions(self, store: str | Store = "memory://", **settings: Any) -> Sessions:
+        settings = {"config": PATIENT} | settings
         return Sessions(SessionManager(store, **settings), settings)
 
     async def together(self, operations: Iterable[Callable[[], Coroutine[Any, Any, Any]]]) -> list[Any]:
@@ -100,6 +104,7 @@ class _Async(World):
         return asyncio.run(asyncio.wait_for(body, 60))
 
     def sessions(self, store: str | Store = "memory://", **settings: Any) -> Sessions:
+        settings = {"config": PATIENT} | settings
         return Sessions(AsyncSessionManager(store, **settings), settings)
 
     async def together(self, operations: Iterable[Callable[[], Coroutine[Any, Any, Any]]]) -> list[Any]:
@@ -127,10 +132,12 @@ class Sessions:
     def __init__(self, manager: SessionManager | AsyncSessionManager, settings: dict[str, Any]) -> None:
         self.manager = manager
         self._settings = settings
+        self._twins: list[Sessions] = []
 
     def twin(self) -> Sessions:
-        """Another manager on the same store, as another process would have it."""
-        return Sessions(type(self.manager)(self.manager.store, **self._settings), self._settings)
+        """Another manager on the same store, as another process would have it; it is closed with this one."""
+        self._twins.append(Sessions(type(self.manager)(self.manager.store, **self._settings), self._settings))
+        return self._twins[-1]
 
     @property
     def engine(self) -> Engine:
@@ -160,7 +167,8 @@ class Sessions:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await _settled(self.manager.close())
+        for each in (*self._twins, self):
+            await _settled(each.manager.close())
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self.manager, name)

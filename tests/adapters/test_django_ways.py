@@ -354,12 +354,16 @@ def test_setdefault_replaces_nobody_s() -> None:
 
 # --- Expiry ----------------------------------------------------------------------------------------------------------
 
-SOON = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=3)
+
+def _in_three_hours() -> datetime:
+    return datetime.now(UTC).replace(microsecond=0) + timedelta(hours=3)
+
+
 _EXPIRIES: dict[str, tuple[Any, float, float, bool]] = {
     "a number": (600, 600, 86400, True),
     "longer than a day": (7 * 86400, 7 * 86400, 7 * 86400, True),
     "a time from now": (timedelta(hours=3), 3 * 3600, 3 * 3600, True),
-    "a date": (SOON, 3 * 3600, 3 * 3600, True),
+    "a date": (_in_three_hours, 3 * 3600, 3 * 3600, True),
     "the browser": (0, 1800, 86400, False),
     "the default": (None, 1800, 86400, False),
 }
@@ -373,7 +377,8 @@ def test_an_expiry_is_a_timeout(value: Any, idle: float, absolute: float, persis
     session = SessionStore()
     session.set_expiry(5)
     session.save()
-    session.set_expiry(value)
+    given = value() if callable(value) else value
+    session.set_expiry(given)
     if signed_in:
         session["_auth_user_id"] = "7"
     session.save()
@@ -383,9 +388,9 @@ def test_an_expiry_is_a_timeout(value: Any, idle: float, absolute: float, persis
     assert record.ends_at - time.time() == near(absolute, abs=60)
     assert record.persistent is persistent
     assert session.get_expire_at_browser_close() is not persistent
-    if value is SOON:
-        assert record.ends_at == near(SOON.timestamp(), abs=0.001)
-        assert session.get_expiry_date() == SOON
+    if isinstance(given, datetime):
+        assert record.ends_at == near(given.timestamp(), abs=0.001)
+        assert session.get_expiry_date() == given
 
 
 @pytest.mark.parametrize("value", [-10, -timedelta(seconds=10), datetime(2020, 1, 1, tzinfo=UTC)], ids=repr)

@@ -53,7 +53,7 @@ class Place:
         url = (
             f"{self.url}{'&' if '?' in self.url else '?'}clock=caller" if by_hand and self.name in SHARED else self.url
         )
-        self._stores.append(open_store(url, config, world=self.world.name))
+        self._stores.append(open_store(url, config or worlds.PATIENT, world=self.world.name))
         return self._stores[-1]
 
     def sessions(self, **settings: Any) -> worlds.Sessions:

@@ -21,9 +21,9 @@ from writing import add_one
 import worlds
 from conftest import shared_url
 from servers.proxy import Proxy, before, through
-from sojourn import ConflictError, SessionConfig
+from sojourn import ConflictError
+from worlds import PATIENT
 
-PATIENT = SessionConfig(deadline=10)
 TRIP = 0.01  # seconds to the server and back
 SESSIONS = 50
 

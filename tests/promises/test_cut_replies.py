@@ -12,10 +12,9 @@ from pears import WAYS, Write, append, each_of, login, rotate, transaction, upda
 from places import Place, at_once
 from writing import add_one
 
-from sojourn import Handle, OutcomeUnknown, SessionConfig, SessionGone
-from worlds import Sessions, Through
+from sojourn import Handle, OutcomeUnknown, SessionGone
+from worlds import PATIENT, Sessions, Through
 
-PATIENT = SessionConfig(deadline=10)
 ALWAYS = 1_000_000
 
 

@@ -29,10 +29,9 @@ from servers.valkey import Valkey
 from sojourn import SessionConfig, SessionManager
 from sojourn.stores.grouping import Work
 from sojourn.stores.sqlite_file import SQLiteFile
-from worlds import Sessions
+from worlds import PATIENT, Sessions
 
 SECONDS = 3.0
-PATIENT = SessionConfig(deadline=10)
 
 
 @pytest.mark.battery

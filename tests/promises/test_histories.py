@@ -17,13 +17,13 @@ from living import Ids, live
 from places import Place
 
 import worlds
-from sojourn import SessionConfig, SessionManager
+from sojourn import SessionManager
 from sojourn.codec import Codec
 from sojourn.record import Change, Committed, EndReason, Record, replace
 from sojourn.stores.memory import MemoryStore
+from worlds import PATIENT
 
 SESSIONS, CLIENTS, TURNS = 6, 6, 120
-PATIENT = SessionConfig(deadline=10)  # where the time is not what is shown
 
 
 # --- The checker ------------------------------------------------------------------------------------------------------

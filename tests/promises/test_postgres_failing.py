@@ -307,9 +307,12 @@ async def test_a_row_that_somebody_holds(world: worlds.World, ways: Ways, databa
         with in_time(), pytest.raises(StoreUnavailable, match="nothing was written"):
             await store.commit(record, successor(record), NOW)
         assert await store.load(record.handle) == record
-        results = await world.together([lambda: store.commit(record, successor(record), NOW)] * 4)
-        assert all(isinstance(result, (StoreUnavailable, OutcomeUnknown)) for result in results)
-        assert any("connections were in use" in str(result) for result in results)
+        told: list[str] = []
+        while not any("connections were in use" in each for each in told):  # or got the one that came free just in time
+            assert len(told) < 20, told
+            results = await world.together([lambda: store.commit(record, successor(record), NOW)] * 4)
+            assert all(isinstance(result, (StoreUnavailable, OutcomeUnknown)) for result in results)
+            told += map(str, results)
     current = await store.load(record.handle)  # one of which it was not known may have been made when the row was free
     assert current is not None
     assert isinstance(await store.commit(current, successor(current), NOW), Committed)

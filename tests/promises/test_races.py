@@ -15,9 +15,9 @@ from children import Child, children
 from places import Meeting, Place, at_once
 from writing import WRITINGS, Writing, add_one, in_order
 
-from sojourn import SessionConfig, SessionManager
+from sojourn import SessionManager
+from worlds import PATIENT
 
-PATIENT = SessionConfig(deadline=10)  # where the time is not what is shown
 WRITERS, TURNS, PROCESSES = 20, 5, 4
 
 each_writing = pytest.mark.parametrize("writing", WRITINGS, ids=lambda writing: writing.name)

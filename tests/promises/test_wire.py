@@ -20,9 +20,7 @@ from servers.proxy import Proxy, through
 from servers.valkey import Certificate, Valkey, fresh_prefix
 from sojourn import DamagedRecord, Handle, OutcomeUnknown, SessionConfig, SessionNotFound, StoreUnavailable
 from sojourn.record import Record, replace
-from worlds import Sessions
-
-PATIENT = SessionConfig(deadline=10)
+from worlds import PATIENT, Sessions
 
 
 class Wire(NamedTuple):

@@ -34,7 +34,7 @@ async def test_over_tls(world: World, certificate: Certificate) -> None:
     """``valkeys://`` speaks TLS, and believes no server whose certificate it can't check."""
     with Valkey(tls=certificate) as server:
         await _serves(world, server.url())
-        stranger = world.sessions(f"rediss://127.0.0.1:{server.port}?deadline=0.3")
+        stranger = world.sessions(f"rediss://127.0.0.1:{server.port}?deadline=1")
         async with stranger:
             with pytest.raises(StoreUnavailable, match=r"(?i)certificate"):
                 await stranger.create_session()
@@ -46,7 +46,7 @@ async def test_with_a_password(world: World, login: dict[str, str]) -> None:
     with Valkey(**login) as server:
         await _serves(world, server.url())
         for userinfo in ("", ":wrong@"):
-            stranger = world.sessions(f"redis://{userinfo}127.0.0.1:{server.port}?deadline=0.3")
+            stranger = world.sessions(f"redis://{userinfo}127.0.0.1:{server.port}?deadline=1")
             async with stranger:
                 with pytest.raises(StoreUnavailable, match=r"NOAUTH|WRONGPASS") as caught:
                     await stranger.create_session()
@@ -68,7 +68,7 @@ async def test_the_primary_that_sentinels_name(world: World, sentinels: Sentinel
     """Sentinels are asked for the primary; one that is gone is passed over; a service that they do not know is told."""
     sentinels.sentinels[0].kill()
     await _serves(world, sentinels.url())
-    stranger = world.sessions(sentinels.url(deadline=0.3).replace("/mymaster", "/another"))
+    stranger = world.sessions(sentinels.url(deadline=1).replace("/mymaster", "/another"))
     async with stranger:
         with pytest.raises(StoreUnavailable, match="another"):
             await stranger.create_session()
@@ -115,13 +115,13 @@ async def test_a_cluster_whose_slots_move(world: World, valkey_cluster: Cluster)
 
 async def test_a_name_that_nobody_resolves(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """A resolver that hangs is waited for no longer than the deadline."""
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(2))
-    sessions = world.sessions("redis://cache.example.org?deadline=0.3")
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(4))
+    sessions = world.sessions("redis://cache.example.org?deadline=1")
     async with sessions:
         began = time.monotonic()
         with pytest.raises(StoreUnavailable, match=r"cache\.example\.org"):
             await sessions.create_session()
-        assert time.monotonic() - began < 0.6
+        assert time.monotonic() - began < 1.9
 
 
 async def test_a_host_of_several_addresses(world: World, valkey: Valkey, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,17 +162,17 @@ async def test_over_an_asynchronous_client(valkey: Valkey) -> None:
     """A store over a ``redis.asyncio.Redis`` serves tasks; a command that hangs ends with the deadline."""
     redis = pytest.importorskip("redis.asyncio")
     async with redis.Redis(port=valkey.port) as client:
-        store = ValkeyStore.over(client, prefix=fresh_prefix(), deadline=0.3)
+        store = ValkeyStore.over(client, prefix=fresh_prefix(), deadline=1.5)
         async with AsyncSessionManager(store) as manager:
             session_id = await manager.create_session(data={"n": 0})
             await asyncio.gather(*(manager.update(session_id, "n", lambda n: n + 1) for _ in range(50)))
             assert await manager.get_session(session_id) == {"n": 50}
-            valkey.do("CLIENT", "PAUSE", 600)
+            valkey.do("CLIENT", "PAUSE", 3000)
             began = time.monotonic()
             with pytest.raises(StoreUnavailable):
                 await manager.get_session(session_id)
-            assert time.monotonic() - began < 0.6
-            await asyncio.sleep(0.6)
+            assert time.monotonic() - began < 2.5
+            await asyncio.sleep(1.5)
             assert await manager.get_session(session_id) == {"n": 50}
 
 
