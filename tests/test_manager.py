@@ -69,7 +69,7 @@ def opens(request: pytest.FixtureRequest, world: World, tmp_path: Path, clock: C
 
     yield make
     for sessions in made if world is BLOCKING else ():
-        sessions.manager.stop_cleaner()  # type: ignore[unused-coroutine]  # of a test that failed half way
+        sessions.manager.close()  # type: ignore[unused-coroutine]
     world.run(store.close())
 
 

@@ -141,14 +141,15 @@ def test_of_processes_that_pop_one_gets_it(tmp_path: Path) -> None:
 
 
 def test_the_bound_holds_for_processes_that_fill_a_file_together(tmp_path: Path) -> None:
-    """Three processes set 120 new keys each, where 200 fit: when they are done there are 200, the newest of each."""
+    """Three processes set 90 new keys each, where 200 fit: when they are done there are 200, the newest of each,
+    whoever was first."""
     path = tmp_path / "sessions.db"
     with opened(path) as store:
-        with child(path, "fill", 120) as one, child(path, "fill", 120) as two, child(path, "fill", 120) as three:
+        with child(path, "fill", 90) as one, child(path, "fill", 90) as two, child(path, "fill", 90) as three:
             for process in (one, two, three):
                 go(process)
             for process in (one, two, three):
                 assert process.wait(timeout=60) == 0
-            last = {(process.pid, 119) for process in (one, two, three)}
+            last = {(process.pid, 89) for process in (one, two, three)}
         assert len(store) == len(list(store)) == 200
         assert last <= set(store)

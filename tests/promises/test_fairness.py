@@ -198,6 +198,7 @@ async def test_concurrent_writes_share_transactions(place: Place, monkeypatch: p
 
     def counted(file: SQLiteFile, batch: list[Work]) -> None:
         batches.append(len(batch))
+        time.sleep(0.005)  # as a disk takes its time
         execute(file, batch)
 
     monkeypatch.setattr(SQLiteFile, "_execute", counted)

@@ -114,6 +114,25 @@ async def test_a_change_is_told_before_an_end_that_the_history_told_first(
             assert kinds(await told(watch, lambda changes: "ended" in kinds(changes))) == ["changed", "ended"]
 
 
+async def test_nobody_asks_a_store_that_is_away_for_those_who_have_left(
+    world: worlds.World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the feed breaks and nobody watches any more, the work is over, and whoever comes later begins it anew."""
+    monkeypatch.setattr(hub, "_LINGER", 60.0)
+    store = MemoryStore()
+    async with world.sessions(store) as sessions:
+        session_id = await sessions.create_session(data={"n": 0})
+        async with sessions.watch(session=session_id):
+            working = sessions.engine._hub
+            assert working._work is not None
+        feed = working._feed
+        await feed.close()  # as if the connection had been lost
+        await world.until(lambda: working._work is None)
+        async with sessions.watch(session=session_id) as watch:
+            await sessions.update(session_id, "n", lambda n: n + 1)
+            assert kinds(await told(watch, bool)) == ["changed"]
+
+
 async def test_a_change_is_told_however_far_the_feed_is_behind(
     world: worlds.World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

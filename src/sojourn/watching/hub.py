@@ -245,12 +245,22 @@ class Hub:
                     if self._feed is feed:
                         self._feed = None
                     await feed.close()
-                if not self._closed:
-                    await self.waiting.sleep(pause)
-                    pause = min(2 * pause, _LONGEST_PAUSE)
+                with self.lock:
+                    if self._is_over():
+                        return
+                await self.waiting.sleep(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE)
         finally:
             if self._shift == shift:
                 self._work = None
+
+    def _is_over(self) -> bool:
+        """Whether there is nothing left to do, as this is closed, or nobody watches: then who comes next begins anew. With
+        the lock, as who comes now looks whether somebody works."""
+        if self._watches or self._turns:
+            return self._closed
+        self._feed = self._work = self.position = None
+        return True
 
     async def _begin(self, feed: Feed) -> None:
         """A feed was opened: follow what is watched, and see what happened while there was none."""
@@ -288,8 +298,7 @@ class Hub:
                     left_at = None
                 elif left_at is None:
                     left_at = now
-                elif now - left_at > _LINGER:
-                    self._feed = self._work = self.position = None  # who comes now begins anew
+                elif now - left_at > _LINGER and self._is_over():
                     return
 
     async def _bury(self) -> None:
