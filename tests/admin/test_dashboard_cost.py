@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import statistics
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -68,26 +67,28 @@ ROUNDS, REQUESTS = 5, 2400
 @pytest.mark.parametrize("where", ["memory", *STORES])
 def test_what_an_open_page_costs(where: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     """A request that commits costs the server's process at most a tenth more CPU time while the overview is open in a
-    browser, served by that very process: measured in one run, by turns, the median of the rounds' ratios."""
+    browser, served by that very process: measured in one run, by turns, the least of each, as all else that a machine
+    does only adds to what a round takes."""
     store = "memory://" if where == "memory" else store_url(request, where, tmp_path)
     with Server(_SERVER, store) as server, chromium() as browser:
         guest = Guest(browser, f"http://{LOOPBACK}:{server.port}/admin/")
         _measure(server)
-        ratios = []
+        costs: dict[bool, list[float]] = {True: [], False: []}
         for number in range(ROUNDS):
-            took = {}
             for on in (True, False) if number % 2 else (False, True):
                 page = guest.open() if on else None
                 time.sleep(1.5)  # what opening costs is over
-                took[on] = _measure(server)
+                costs[on].append(_measure(server))
                 if page is not None:
                     expect(page.locator("[data-id='g:heard']")).to_contain_text(re.compile(r"[1-9]"))  # of the commits
                     page.close()
                     time.sleep(7)  # and what follows the store has stopped
-            ratios.append(took[True] / took[False])
         assert guest.complaints == []
-    print(where, [round(one, 3) for one in ratios])
-    assert statistics.median(ratios) <= 1.10, ratios
+    print(
+        where,
+        *(f"{name} {[round(1e6 * one) for one in costs[on]]} us" for on, name in ((True, "open"), (False, "closed"))),
+    )
+    assert min(costs[True]) <= 1.10 * min(costs[False]), costs
 
 
 def _measure(server: Server) -> float:

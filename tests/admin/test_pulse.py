@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from crowd import store_url
+from pulsing import read
 
-from servers import postgres
 from servers.postgres import PostgreSQL
 from servers.process import Process
-from servers.valkey import Valkey, fresh_prefix
+from servers.valkey import Valkey
 from sojourn import AsyncSessionManager, SessionConfig, SessionManager, StoreError, StoreUnavailable
 from sojourn.admin import figures
 from sojourn.admin import pulse as pulses
@@ -41,18 +42,9 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(params=["memory", "sqlite", "valkey", "postgres"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Sessions in each store."""
-    match request.param:
-        case "sqlite":
-            yield f"sqlite:///{tmp_path}/sessions.db"
-        case "valkey":
-            yield request.getfixturevalue("valkey").url(prefix=fresh_prefix())
-        case "postgres":
-            with postgres.fresh() as database:
-                yield database.url()
-        case _:
-            yield "memory://"
+    return "memory://" if request.param == "memory" else store_url(request, request.param, tmp_path)
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -72,15 +64,6 @@ async def two(url: str, **settings: Any) -> AsyncIterator[tuple[AsyncSessionMana
     finally:
         await visitors.close()
         await shown.close()
-
-
-async def read(pulse: Pulse, enough: Callable[[Overview], object], within: float = 10.0) -> Overview:
-    """The overview as soon as that is in it."""
-    give_up = time.monotonic() + within
-    while not enough(found := pulse.reading()):
-        assert time.monotonic() < give_up, f"it never came: {found}"
-        await asyncio.sleep(0.01)
-    return found
 
 
 def total(found: Overview) -> tuple[int, Counter[str], int]:

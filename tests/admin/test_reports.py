@@ -8,19 +8,19 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from crowd import store_url
+from pulsing import read
 
-from servers import postgres
-from servers.valkey import Valkey, fresh_prefix
+from servers.valkey import Valkey
 from sojourn import AsyncSessionManager, SessionConfig, SessionManager, StoreError
 from sojourn.admin import pulse as pulses
 from sojourn.admin import reports
-from sojourn.admin.figures import Overview
 from sojourn.admin.pulse import Pulse
 from sojourn.admin.reports import HANDLE, Board, Report, Seen, meter_of, report, reporting
 from sojourn.stores.memory import MemoryStore
@@ -32,7 +32,7 @@ from sojourn import SessionConfig, SessionManager, StoreError
 from sojourn.admin import reports
 reports.EVERY = 0.1
 url, forks = sys.argv[1], len(sys.argv) > 2
-sessions = SessionManager(url, config=SessionConfig(deadline=0.5))
+sessions = SessionManager(url, config=SessionConfig(deadline=1))
 reporting = reports.report(sessions, sockets=lambda: 3)
 if forks and os.fork():
     os.wait()
@@ -62,16 +62,9 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(params=["sqlite", "valkey", "postgres"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Sessions that several processes share."""
-    match request.param:
-        case "sqlite":
-            yield f"sqlite:///{tmp_path}/sessions.db"
-        case "valkey":
-            yield request.getfixturevalue("valkey").url(prefix=fresh_prefix())
-        case _:
-            with postgres.fresh() as database:
-                yield database.url()
+    return store_url(request, request.param, tmp_path)
 
 
 @contextmanager
@@ -85,15 +78,6 @@ def process(url: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
             yield one
         finally:
             one.kill()
-
-
-async def read(pulse: Pulse, enough: Callable[[Overview], object], within: float = 10.0) -> Overview:
-    """The overview as soon as that is in it."""
-    give_up = time.monotonic() + within
-    while not enough(found := pulse.reading()):
-        assert time.monotonic() < give_up, f"it never came: {found}"
-        await asyncio.sleep(0.01)
-    return found
 
 
 @pytest.mark.battery

@@ -255,8 +255,8 @@ class Hub:
                 self._work = None
 
     def _is_over(self) -> bool:
-        """Whether there is nothing left to do, as this is closed, or nobody watches: then who comes next begins anew. With
-        the lock, as who comes now looks whether somebody works."""
+        """Whether nothing is left to do: this is closed, or nobody watches, and who comes next begins anew. To be asked
+        with the lock, as who comes now looks whether somebody works."""
         if self._watches or self._turns:
             return self._closed
         self._feed = self._work = self.position = None
