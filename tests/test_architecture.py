@@ -18,11 +18,12 @@ import sojourn
 ROOT = Path(sojourn.__file__).parent
 
 ORDER = [
-    "errors", "ids", "config", "record", "facts", "policy", "codec", "portable", "merge", "adopting", "session",
-    "lifecycle", "cookie", "transport", "csrf", "flashes", "guesses", "waiting", "store", "stores", "opening", "bulk",
-    "moving", "lanes", "watching", "listeners", "engine", "tickets", "exchange", "users", "manager", "blocking",
-    "dicts", "dictstore", "state", "__init__", "sockets", "entries", "asgi_family", "flask_family", "adapters",
-    "testing", "check", "live", "cli.humane", "cli.parsing", "cli.naming", "admin", "demo", "cli", "__main__",
+    "errors", "ids", "config", "record", "facts", "policy", "codec", "portable", "merge", "adopting", "fields",
+    "session", "lifecycle", "cookie", "transport", "csrf", "flashes", "guesses", "waiting", "store", "stores",
+    "opening", "bulk", "moving", "lanes", "watching", "listeners", "engine", "tickets", "exchange", "users",
+    "manager", "blocking", "dicts", "dictstore", "state", "__init__", "sockets", "entries", "asgi_family",
+    "flask_family", "adapters", "testing", "check", "live", "cli.humane", "cli.parsing", "cli.naming", "admin",
+    "demo", "cli", "__main__",
 ]  # fmt: skip
 """Every module and folder, the lowest first: each may import what stands before it, and itself."""
 
