@@ -27,7 +27,6 @@ from sojourn.stores.valkey import ValkeyStore
 SPREAD = 1200.0
 """Seconds over which the last activity is spread."""
 
-_BATCH = 100_000
 _COLUMNS = (
     "handle, version, generation, user_id, authenticated_at, accessed_at, idle_for, ends_at, fence, leased_until, body"
 )
@@ -81,14 +80,14 @@ def records(total: int, now: float) -> Iterator[Record]:
     return (record_of(number, total, now) for number in range(total))
 
 
-async def fill(store: Store, total: int, now: float) -> None:
-    """Add so many sessions to an empty store."""
+async def fill(store: Store, total: int, now: float, *, batch_size: int = 100_000) -> None:
+    """Add so many sessions to an empty store. A batch must be written before the store's deadline."""
     crowd = records(total, now)
     await store.stats()  # which makes the tables, where there are none yet
     if isinstance(store, PostgresStore):
         await _copy(store, crowd)
         return
-    while batch := list(islice(crowd, _BATCH)):
+    while batch := list(islice(crowd, batch_size)):
         if isinstance(store, SQLiteStore):
             rows = sorted((record.handle, *columns(record), seal(record)) for record in batch)  # twice as quick
             await store._file.write(lambda connection, rows=rows: connection.executemany(_SQL["create"], rows))

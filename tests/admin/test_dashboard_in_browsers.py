@@ -361,7 +361,7 @@ def test_what_nothing_looks_like(alone: Bench, tmp_path: Path) -> None:
 def test_a_search_that_takes_long(alone: Bench, tmp_path: Path) -> None:
     """A search for which the store has no index: the page shows at once how far it is and what was found so far, stays
     usable, and in the end shows all."""
-    alone.site.do(fill(alone.site.app.engine.store, CROWD, time.time()))
+    alone.site.do(fill(alone.site.app.engine.store, CROWD, time.time(), batch_size=1000))
     page = alone.page
     view(page, "sessions")
     page.get_by_label("Label", exact=True).locator("visible=true").fill("firefox 57")

@@ -103,7 +103,7 @@ def _works(process: Mounting) -> None:
         began = time.monotonic()
         for _ in range(4):
             assert process.answers()
-        assert time.monotonic() - began < 1.0
+        assert time.monotonic() - began < 3.0  # and not the 5 s that they wait
         for n in range(20):
             tab.click("s:b")
             assert label(tab) == f"Clicked {n + 1} times"
@@ -123,7 +123,7 @@ def test_on_a_server_of_one_thread_nobody_waits() -> None:
         tab = PlainTab(Visitor(process.port, AT))
         began = time.monotonic()
         assert tab.exchange()["pause"] == 1.0
-        assert time.monotonic() - began < 1.0
+        assert time.monotonic() - began < 3.0  # and not the 5 s that it would wait
         tab.click("s:b")
         assert label(tab) == "Clicked 1 times"
 

@@ -93,7 +93,7 @@ def test_a_page_without_a_socket_is_as_live_as_one_with(site: Site) -> None:
         began = time.monotonic()
         other.click("s:b")
         waiting.result(5)
-        assert time.monotonic() - began < 1.0
+        assert time.monotonic() - began < 3.0  # and not the 5 s that it waits
     tab.until(lambda page: page.props("s:label")["text"] == "Clicked 2 times")
     assert tab.click("g:ada")["t"] == "ack"
     stranger.until(lambda page: page.props("g:who")["text"] == "Ada")
@@ -178,7 +178,7 @@ def test_the_end_of_a_session_is_told(site: Site) -> None:
         began = time.monotonic()
         site.do(site.app.engine.end_session(tab.visitor.session_id))
         answer = waiting.result(5)
-        assert time.monotonic() - began < 1.0
+        assert time.monotonic() - began < 3.0  # and not the 5 s that it waits
     assert (answer["close"], tab.model.ended) == (1008, "ended")
     site.do(site.app.engine.end_session(away.visitor.session_id))
     until(lambda: site.app.online == 0 or not away.model.children or away.exchange()["close"], "the end")
@@ -333,7 +333,7 @@ def test_the_newest_exchange_of_a_tab_counts(site: Site) -> None:
         began = time.monotonic()
         tab.click("s:b")
         assert waiting.result(5).json().get("frames", []) == []
-        assert time.monotonic() - began < 1.0
+        assert time.monotonic() - began < 3.0  # and not the 5 s that it waits
 
 
 # --- What is refused, and what is bounded ----------------------------------------------------------------------------

@@ -326,7 +326,8 @@ class Tab:
     def break_off(self) -> None:
         """The network breaks: no closing handshake."""
         assert self.socket is not None
-        self.socket.socket.shutdown(socket.SHUT_RDWR)
+        with suppress(OSError):  # the other side was quicker
+            self.socket.socket.shutdown(socket.SHUT_RDWR)
         self.socket.close()
 
     def leave(self) -> None:
