@@ -138,8 +138,6 @@ class Engine:
     async def begin(self, session_id: object, *, kind: type[BaseSession] | None = None) -> BaseSession:
         """Load the session that a client presents; a new one if there is none. Its `presented` tells what the id was.
         Anything malformed is told apart without the store. ``kind`` is a session class of an adapter's own."""
-        if self._listening.idle:
-            self._listening.start()
         if type(session_id) is Handle:
             handle, secret = str(session_id), ""
             if not ids.is_handle(handle):
@@ -151,6 +149,8 @@ class Engine:
             handle, secret = parts
         load = self._load  # (as a method is called, what is an attribute is found slowly)
         try:
+            if self._listening.idle:
+                await self._listening.begin()
             record = await load(handle)
         except StoreError:
             self.counts["unavailable"] += 1
@@ -435,8 +435,6 @@ class Engine:
 
     async def add(self, handle: str, secret: str, fields: dict[str, bytes], amendment: Amendment | None) -> Record:
         """Add a record under this handle; nothing happens if there is one."""
-        if self._listening.idle:
-            self._listening.start()
         now = self.clock()
         record = new_record(handle, ids.digest(secret), mint_version(), fields, now, self.config)
         if record.size > self.config.max_field_bytes or record.size > self.config.max_session_bytes:
@@ -445,6 +443,8 @@ class Engine:
             record = amend(record, amendment, now, self.config)
         give_up = time.monotonic() + self.config.deadline
         try:
+            if self._listening.idle:
+                await self._listening.begin()
             try:
                 outcome = await self.store.create(record, now, self._cap)
             except OutcomeUnknown as unknown:

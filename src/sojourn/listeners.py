@@ -57,6 +57,8 @@ class _Reader:
         self.kind = kind
         self.deliver = deliver
         self.name = name
+        self.since: int | None = None
+        """From where on it is told, if it was never called before; None: nobody has asked yet."""
         self.position: int | None = None
         """Up to where there is nothing left to deliver, as far as is known here; None: it has yet to begin."""
         self.passed = 0
@@ -91,9 +93,9 @@ class Listeners:
         self._stopping = False
         self._signal: Signal | None = None
         self.idle = bool(self._readers)
-        """Whether there are listeners, and nobody calls them in this process."""
+        """Whether there are listeners that have yet to `begin` in this process."""
         for reader in self._readers:
-            reader.position = None
+            reader.since = reader.position = None
 
     def add(self, listener: Listener, kind: ChangeKind, deliver: Deliver, name: str | None) -> None:
         """Register a listener for facts of a kind."""
@@ -103,17 +105,28 @@ class Listeners:
         if deliver == "once" and any(reader.name == whole for reader in self._readers):
             raise ConfigurationError(f"there is a listener named {whole!r} already: give each a name= of its own")
         self._readers.append(_Reader(listener, kind, deliver, whole))
-        self.idle = self._work is None
+        self.idle = True
+
+    async def begin(self) -> None:
+        """Before an operation of the manager, if some are `idle`: all that happens from here on is theirs to be told,
+        and what the operation itself brings about, too. Costs a round trip, once."""
+        new = [reader for reader in self._readers if reader.since is None and reader.position is None]
+        if new:
+            since = await self._store.position()
+            for reader in new:
+                reader.since = since if reader.since is None else reader.since
+        self.idle = False
+        self.start()
 
     def start(self) -> None:
         """Call listeners from now on, in the background. Nothing happens if there are none, or if it was started."""
-        self.idle = False
         if self._readers and self._work is None:
             self._stopping = False
             self._work = self._waiting.start(self._serve, "sojourn-listeners")
 
     async def stop(self) -> None:
         """Call them no more; waits until the call that is under way has ended."""
+        self.idle = False
         work, self._work = self._work, None
         if work is not None:
             self._stopping = True
@@ -175,7 +188,7 @@ class Listeners:
 
     async def _beginning(self, reader: _Reader) -> int:
         """Where a listener begins: where it was left by whoever called it last; a new one, now."""
-        now = await self._store.position()
+        now = await self._store.position() if reader.since is None else reader.since
         if reader.deliver == "once":
             reader.position = 0
             position = await self._place(reader)
@@ -254,10 +267,10 @@ class Hooks:
         place in the history is kept in the store under ``name`` (the function's own by default), and begins with the
         first process that ever listened. ``deliver="each"``: in each process, from when it began to listen.
 
-        Called in the background, within a second or so; listening begins with the manager's first operation in a
-        process, or with `start_listeners`. An ``async`` function is awaited, by a blocking manager in an event loop of
-        its own. A listener that raises is called again, three times in all; then that is logged, and counted in
-        ``manager.counts["undelivered"]``."""
+        Called in the background, within a second or so. Listening begins with the manager's first operation in a
+        process, and what that brings about is told, too; or soon after `start_listeners`. An ``async`` function is
+        awaited, by a blocking manager in an event loop of its own. A listener that raises is called again, three times
+        in all; then that is logged, and counted in ``manager.counts["undelivered"]``."""
         return self._hook("created", listener, deliver, name)
 
     def on_rotated(self, listener: L | None = None, *, deliver: Deliver = "once", name: str | None = None) -> Any:

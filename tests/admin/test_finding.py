@@ -435,7 +435,7 @@ async def test_many_ask_at_once(open_place: Callable[[str], Place]) -> None:
 async def test_an_outage(valkey: Valkey, query: Query) -> None:
     """While the store is away a search says so; once it is back the same search finds what there is."""
     with Proxy(valkey.port) as proxy:
-        place = Place(through(valkey.url(clock="caller", prefix=fresh_prefix(), deadline=0.25), proxy))
+        place = Place(through(valkey.url(clock="caller", prefix=fresh_prefix(), deadline=1), proxy))
         crowd = await place.fill(700)
         search = place.finder.search(query, 250)
         await search.page(1)

@@ -149,7 +149,7 @@ async def test_an_outage(valkey: Valkey) -> None:
     """While the store is away a step says so, and the figures of the last round stay; once it is back a round is whole
     again."""
     with Proxy(valkey.port) as proxy:
-        url = through(valkey.url(clock="caller", prefix=fresh_prefix(), deadline=0.3), proxy)
+        url = through(valkey.url(clock="caller", prefix=fresh_prefix(), deadline=1), proxy)
         async with patrolled(url) as (manager, walker):
             await fill(manager.store, 700, NOW)
             await whole_round(walker)

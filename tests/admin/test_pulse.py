@@ -28,7 +28,7 @@ from sojourn.stores.memory import MemoryStore
 from sojourn.watching import hub
 from worlds import Through
 
-IMPATIENT = SessionConfig(deadline=0.5)
+IMPATIENT = SessionConfig(deadline=1)
 
 
 @pytest.fixture(autouse=True)

@@ -20,9 +20,8 @@ from visiting import Frame, Model, embedded, new_tab
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
-from servers import postgres
 from servers.process import LOOPBACK, Process
-from servers.valkey import fresh_prefix
+from servers.shared import shared_url
 from sojourn import AsyncSessionManager, Handle
 
 __all__ = ["STORES", "Browser", "Live", "Tab", "eventually", "kept", "store_url"]
@@ -39,11 +38,7 @@ def store_url(request: pytest.FixtureRequest, name: str, folder: Path) -> str:
     """A store of one test's own."""
     if name == "sqlite":
         return f"sqlite:///{folder}/live.db"
-    if name == "valkey":
-        return str(request.getfixturevalue("valkey").url(prefix=fresh_prefix()))
-    database = postgres.shared().database()
-    request.addfinalizer(database.drop)
-    return database.url()
+    return shared_url(request, name)
 
 
 async def kept(store: str, browser: Browser) -> dict[str, Any] | None:

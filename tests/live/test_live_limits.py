@@ -61,13 +61,13 @@ def test_who_sends_too_much_has_to_wait() -> None:
     with served(typing_app(events_per_second=100.0, burst=20.0)) as site:
         eager, other = site.visitor().open(), site.visitor().open()
         began = time.monotonic()
-        sent = [eager.event("g:text", "change", f"{n}") for n in range(120)]
+        sent = [eager.event("g:text", "change", f"{n}") for n in range(320)]
         quick = time.monotonic()
         other.change("g:text", "quick")
-        assert time.monotonic() - quick < 0.5
+        assert time.monotonic() - quick < 1.5
         eager.answer(sent[-1])
-        assert 0.9 < time.monotonic() - began < 5
-        assert eager.shows("g:text")["value"] == "119"
+        assert 2.9 < time.monotonic() - began < 9
+        assert eager.shows("g:text")["value"] == "319"
         assert not [frame for frame in eager.frames if frame["t"] == "error"]
 
 

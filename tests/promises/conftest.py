@@ -10,8 +10,7 @@ from places import EMBEDDED, SHARED, Opened, Place
 from stored import Stored, fill
 
 import worlds
-from servers import postgres
-from servers.valkey import fresh_prefix
+from servers.shared import shared_url
 
 
 @pytest.fixture(params=EMBEDDED + SHARED)
@@ -36,15 +35,6 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/sessions.db"
     return shared_url(request, request.param)
-
-
-def shared_url(request: pytest.FixtureRequest, name: str) -> str:
-    """Sessions of one test's own on a server that tests share."""
-    if name == "valkey":
-        return request.getfixturevalue("valkey").url(prefix=fresh_prefix())
-    database = postgres.shared().database()
-    request.addfinalizer(database.drop)
-    return database.url()
 
 
 @pytest.fixture(scope="module")

@@ -19,8 +19,8 @@ from places import SHARED, Opened
 from writing import add_one
 
 import worlds
-from conftest import shared_url
 from servers.proxy import Proxy, before, through
+from servers.shared import shared_url
 from sojourn import ConflictError
 from worlds import PATIENT
 

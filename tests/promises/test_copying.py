@@ -19,7 +19,7 @@ import pytest
 from children import children
 from moves import Truth
 
-from conftest import shared_url
+from servers.shared import shared_url
 from sojourn import AsyncSessionManager, Handle, SessionConfig, SessionManager, open_store
 from sojourn.blocking import run
 from sojourn.bulk import add

@@ -22,9 +22,9 @@ from places import SHARED, Meeting, Opened, Place, at_once
 from writing import add_one
 
 import worlds
-from conftest import shared_url
 from servers.process import until
 from servers.proxy import Proxy, before, through
+from servers.shared import shared_url
 from servers.valkey import Valkey
 from sojourn import SessionConfig, SessionManager
 from sojourn.stores.grouping import Work

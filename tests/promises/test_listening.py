@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from places import Place
 
-import worlds
 from sojourn import AsyncSessionManager, Change, ConfigurationError, SessionConfig, SessionManager
+from sojourn.listeners import Listeners
 
 
 class Log:
@@ -63,13 +63,39 @@ async def test_each_process_is_told_where_it_asks_for_that(place: Place) -> None
     early = await one.create_session()
     one.on_ended(log.of("one"), deliver="each")
     other.on_ended(deliver="each")(log.of("other"))
-    await one.end_session(await one.create_session())  # this begins to listen in one, and may come before it
+    first = await one.create_session()  # this begins to listen in one
+    await one.end_session(first)
     other.start_listeners()
     await _begun(place, one, other)
     await one.end_session(early)
     for process in ("one", "other"):
         await place.world.until(lambda process=process: early.split(".")[0] in log.handles(process))
     assert log.handles("other") == [early.split(".")[0]]
+    assert log.handles("one") == [first.split(".")[0], early.split(".")[0]]
+
+
+@pytest.mark.parametrize("deliver", ["once", "each"])
+async def test_what_the_first_operation_brings_about_is_told(
+    place: Place, deliver: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Listening begins with the first operation, however late the work for it does: what that brings about is told,
+    and nothing that was before. So it is for a listener that is added later."""
+    late = Listeners._deliver
+
+    async def delivered(listeners: Listeners, reader: Any) -> None:
+        await place.pause(0.2)
+        await late(listeners, reader)
+
+    monkeypatch.setattr(Listeners, "_deliver", delivered)
+    log, sessions = Log(), place.sessions()
+    await place.sessions().create_session()
+    sessions.on_created(log.of("first"), deliver=deliver)
+    ids = [(await sessions.create_session()).split(".")[0]]
+    await place.world.until(lambda: log.handles("first") == ids)
+    sessions.on_created(log.of("second"), deliver=deliver, name="another")
+    ids.append((await sessions.create_session()).split(".")[0])
+    await place.world.until(lambda: log.handles("second") == ids[1:])
+    assert log.handles("first") == ids
 
 
 async def test_what_happened_while_nobody_listened_is_delivered(place: Place) -> None:
@@ -198,9 +224,6 @@ def test_listening_goes_on_in_another_event_loop(tmp_path: Any) -> None:
     sessions.on_created(lambda change: told.append(change.handle), deliver="each")
 
     async def create(expected: int) -> None:
-        await sessions.is_session_active("begins to listen")
-        while any(reader.position is None for reader in sessions._listening._readers):
-            await asyncio.sleep(0.01)
         await sessions.create_session()
         while len(told) < expected:
             await asyncio.sleep(0.01)
@@ -222,7 +245,6 @@ def test_a_forked_child_listens_by_itself(tmp_path: Any) -> None:
         status = 1
         try:
             session_id = sessions.create_session()
-            worlds.BLOCKING.run(_begun_blocking(sessions))
             sessions.end_session(session_id)
             os.write(writer, b"" if os.read(reader, 100).decode() == session_id.split(".")[0] else b"wrong")
             status = 0
@@ -230,10 +252,6 @@ def test_a_forked_child_listens_by_itself(tmp_path: Any) -> None:
             os._exit(status)
     assert os.waitpid(pid, 0)[1] == 0
     sessions.close()
-
-
-async def _begun_blocking(sessions: SessionManager) -> None:
-    await worlds.BLOCKING.until(lambda: all(one.position is not None for one in sessions._listening._readers))
 
 
 async def _begun(place: Place, *fleet: Any) -> None:

@@ -488,7 +488,7 @@ async def test_killed_under_load(world: worlds.World, opened: Opened) -> None:
     that was acknowledged is there, none is there twice, and the managers go on by themselves."""
     server = PostgreSQL(fsync="on").start()
     try:
-        sessions = opened(server.url(), config=SessionConfig(deadline=0.5))
+        sessions = opened(server.url(), config=SessionConfig(deadline=1))
         ids = [await sessions.create_session(data={"log": []}) for _ in range(6)]
         told: Counter[str] = Counter()
         over = threading.Event()
@@ -548,7 +548,7 @@ async def test_the_primary_is_lost(world: worlds.World, opened: Opened) -> None:
     with PostgreSQL(fsync="on") as primary, Standby(primary) as standby:
         hosts = f"{LOOPBACK}:{primary.port},{LOOPBACK}:{standby.port}"
         url = f"postgresql://sojourn@{hosts}/postgres?target_session_attrs=read-write&durability=replicated"
-        sessions = opened(url, config=SessionConfig(deadline=0.5))
+        sessions = opened(url, config=SessionConfig(deadline=1))
         ids = [await sessions.create_session(data={"log": []}) for _ in range(4)]
         over = threading.Event()
 

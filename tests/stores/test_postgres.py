@@ -173,7 +173,7 @@ def test_followers_and_writers_at_once(database: Database) -> None:
 def test_one_gives_positions_at_a_time(database: Database) -> None:
     """While somebody gives facts their positions and has not committed, nobody else does: later facts would be met
     before the earlier ones, which a follower would then pass by."""
-    store = open_store(database.url(clock="caller", deadline=0.5))
+    store = open_store(database.url(clock="caller", deadline=1))
     run(store.create(record := new_record(), NOW))
     with psycopg.connect(database.url()) as other:
         other.execute("SELECT pg_advisory_xact_lock(%s)", (postgres_schema.lock_number("sojourn", "places"),))
@@ -370,7 +370,7 @@ def test_who_must_wait_for_whom(database: Database, store: Store, who: str) -> N
     }
     name = ("total",) if who.endswith("the store") else ("user", "ada")
     shared = "_shared" if who.startswith("end") else ""
-    hasty = open_store(database.url(clock="caller", deadline=0.5))
+    hasty = open_store(database.url(clock="caller", deadline=1))
     with psycopg.connect(database.url()) as other:
         number = postgres_schema.lock_number("sojourn", *name)
         other.execute(f"SELECT pg_advisory_xact_lock{shared}({number})")
@@ -382,7 +382,7 @@ def test_who_must_wait_for_whom(database: Database, store: Store, who: str) -> N
 
 def test_a_sweep_stops_for_nobody(database: Database) -> None:
     """A sweep passes by what somebody else is at work on, and does not keep writers waiting."""
-    store = open_store(database.url(clock="caller", deadline=0.5))
+    store = open_store(database.url(clock="caller", deadline=1))
     dead = [new_record(at=NOW - 50_000) for _ in range(5)]
     for record in dead:
         run(store.create(record, NOW))
@@ -617,7 +617,7 @@ def test_a_standby_that_is_away() -> None:
     with PostgreSQL(synchronous_standby_names="away") as server:
         quick = open_store(server.url(durability="process", clock="caller"))
         run(quick.create(record := new_record(), NOW))
-        sure = open_store(server.url(durability="replicated", clock="caller", deadline=0.5))
+        sure = open_store(server.url(durability="replicated", clock="caller", deadline=1))
         assert run(sure.load(record.handle)) == record
         with pytest.raises(OutcomeUnknown):
             run(sure.commit(record, successor(record), NOW))
@@ -653,7 +653,7 @@ def test_tables_that_cannot_be_made_in_time(database: Database) -> None:
     been made."""
     with psycopg.connect(database.url()) as other:
         other.execute("SELECT pg_advisory_xact_lock(%s)", (postgres_schema.lock_number("sojourn"),))
-        store = open_store(database.url(deadline=0.5))
+        store = open_store(database.url(deadline=1))
         with pytest.raises(StoreUnavailable):
             run(store.create(new_record(), NOW))
     assert run(store.load("x")) is None

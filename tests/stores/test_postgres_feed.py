@@ -148,13 +148,13 @@ def test_what_had_begun_before(database: Database, store: Store) -> None:
 def test_a_backup_that_takes_hours(database: Database) -> None:
     """A transaction that may be a writer's and takes too long is not waited for: instead the feed says, later, to look
     at everything."""
-    store = open_store(database.url(clock="caller", deadline=0.4))
+    store = open_store(database.url(clock="caller", deadline=1))
     run(store.load("x"))
     with psycopg.connect(database.url()) as backup:
         backup.execute("LOCK TABLE sojourn.watching IN ACCESS SHARE MODE")
         began = time.monotonic()
         feed = run(feed_of(store))
-        assert time.monotonic() - began < 0.4
+        assert time.monotonic() - began < 1.0
         assert run(said(feed, lambda hints: len(hints) == 2)) == [ALL, ALL]
         run(feed.close())
     run(store.close())
@@ -235,14 +235,14 @@ def test_telling_that_fails(database: Database, store: Store, monkeypatch: pytes
 
 def test_telling_that_takes_too_long(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """If telling takes longer than there is time, the commit is acknowledged all the same; at the deadline."""
-    store = open_store(database.url(clock="caller", deadline=0.5))
+    store = open_store(database.url(clock="caller", deadline=1))
     run(store.create(record := new_record(), NOW))
     feed = run(feed_of(store))
     record = run(change(store, record, "a"))
     _instead(monkeypatch, "SELECT pg_sleep(60)")
     began = time.monotonic()
     record = run(change(store, record, "b"))
-    assert time.monotonic() - began < 0.8
+    assert time.monotonic() - began < 1.6
     assert run(store.load(record.handle)) == record
     run(feed.close())
     run(store.close())
@@ -350,7 +350,7 @@ async def _failure(feed: Feed) -> Exception | None:
         except StoreUnavailable as error:
             return error
         finally:
-            assert time.monotonic() - began < 0.6, "it waited for longer than it was told"
+            assert time.monotonic() - began < 1.0, "it waited for longer than it was told"
     return None
 
 
@@ -381,7 +381,7 @@ def test_timeouts_of_the_server_are_not_the_feeds(database: Database) -> None:
     """A feed that has nothing to say for longer than the server lets anybody be idle, or run, stays open."""
     for name in ("idle_session_timeout", "idle_in_transaction_session_timeout", "statement_timeout"):
         database.ask(f"ALTER DATABASE {database.name} SET {name} = '700ms'")
-    store = open_store(database.url(clock="caller", deadline=0.4))
+    store = open_store(database.url(clock="caller", deadline=1))
     run(store.create(record := new_record(), NOW))
     feed = run(feed_of(store))
     assert run(quiet(feed, 2.0))

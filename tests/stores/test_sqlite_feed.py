@@ -206,7 +206,7 @@ async def _impatient(feed: Feed) -> None:
     for _ in range(60):
         began = time.monotonic()
         await feed.hints(0.1)
-        assert time.monotonic() - began < 0.5
+        assert time.monotonic() - began < 0.9
 
 
 @pytest.mark.parametrize("what", ["feed", "store"])
@@ -254,7 +254,7 @@ def test_a_fork_is_not_held_up(store: Store, path: Path) -> None:
             os._exit(0)
         finally:
             os._exit(1)
-    assert time.monotonic() - began < 0.5
+    assert time.monotonic() - began < 1.0
     assert os.waitpid(pid, 0)[1] == 0
     assert [hint.fields for hint in run(said(feed))] == [("child",)]
 

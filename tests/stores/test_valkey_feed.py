@@ -262,8 +262,8 @@ async def test_over_a_client_of_ones_own(valkey: Valkey, kind: str) -> None:
     assert await feed.hints(0.01) == []
     await store.close()
     await useless(feed, "closed")
-    store = ValkeyStore.over(silent, prefix=fresh_prefix(), deadline=0.3)
-    valkey.do("CLIENT", "PAUSE", 600)
+    store = ValkeyStore.over(silent, prefix=fresh_prefix(), deadline=0.5)
+    valkey.do("CLIENT", "PAUSE", 1000)
     with pytest.raises(StoreUnavailable):
         await store.feed(ThreadWaiting() if kind == "blocking" else TaskWaiting()).open()
     await store.close()

@@ -42,14 +42,14 @@ async def test_a_server_that_hangs(world: World) -> None:
     """A server that hangs is found out within some seconds, and no wait is longer than it was asked for; to open a feed
     takes no longer than the store's deadline."""
     with Valkey() as server:
-        async with listening(world, server.url(deadline=0.5)) as (store, feed):
+        async with listening(world, server.url(deadline=1)) as (store, feed):
             server.hang()
             try:
                 await lost(feed, AT_MOST, "answer")
                 began = time.monotonic()
                 with pytest.raises(StoreUnavailable):
                     await feed_of(world, store).open()
-                assert time.monotonic() - began < 0.9
+                assert time.monotonic() - began < 1.8
             finally:
                 server.go_on()
 
@@ -59,14 +59,14 @@ async def test_a_way_that_is_cut(world: World, valkey: Valkey, fault: str) -> No
     """A connection that is cut is told at once, and one over which nothing comes any more within some seconds; until
     the way is free again no feed opens, and each says so within the deadline."""
     with Proxy(valkey.port) as proxy:
-        async with listening(world, through(valkey.url(prefix=fresh_prefix(), deadline=0.5), proxy)) as (store, feed):
+        async with listening(world, through(valkey.url(prefix=fresh_prefix(), deadline=1), proxy)) as (store, feed):
             await world.aside(getattr(proxy, fault))
             await lost(feed, AT_MOST if fault == "swallow" else 1.0)
             if fault != "reset":
                 began = time.monotonic()
                 with pytest.raises(StoreUnavailable):
                     await feed_of(world, store).open()
-                assert time.monotonic() - began < 0.9
+                assert time.monotonic() - began < 1.8
             await world.aside(proxy.pass_on)
             again = feed_of(world, store)
             await again.open()
@@ -98,7 +98,7 @@ async def test_who_says_what_is_no_reply(world: World) -> None:
 
         server = threading.Thread(target=answer, daemon=True)
         server.start()
-        store = opened(world, f"redis://{LOOPBACK}:{listening_at.getsockname()[1]}?deadline=0.3")
+        store = opened(world, f"redis://{LOOPBACK}:{listening_at.getsockname()[1]}?deadline=1")
         with pytest.raises(StoreUnavailable, match="Protocol error"):
             await feed_of(world, store).open()
         await store.close()

@@ -96,11 +96,11 @@ def test_replicas_must_know_of_what_was_made_before() -> None:
             lambda store: store.lease(leased.handle, 0, 10.0, NOW, name="one"),
         ):
             for _ in range(2):  # the second time over a connection that has written nothing
-                store: Any = open_store(primary.url(**options, deadline=0.3))
+                store: Any = open_store(primary.url(**options, deadline=0.8))
                 with pytest.raises(OutcomeUnknown):
                     run(operation(store))
                 run(store.close())
-        elsewhere: Any = open_store(primary.url(**options, deadline=0.3, prefix="elsewhere"))
+        elsewhere: Any = open_store(primary.url(**options, deadline=0.8, prefix="elsewhere"))
         with pytest.raises(OutcomeUnknown):
             run(elsewhere.end_matching(NOW))
         replica.go_on()
