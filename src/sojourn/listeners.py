@@ -194,6 +194,13 @@ class Listeners:
             position = await self._place(reader)
             if position != 0:
                 return position or 0  # 0: another process is at it, and will have moved on
+            # The place of a new listener is 0, and so is that of one which began with an empty history and was told of
+            # nothing yet: this one has a second bookmark, to tell them apart.
+            begun = f"{reader.name}, begun"
+            if await self._store.bookmark(begun, self._holder, self._clock(), hold=0.0):
+                now = 0
+            elif not now:
+                await self._store.bookmark(begun, self._holder, self._clock(), hold=0.0, position=1)
             await self._place(reader, now, hold=0.0)
         return now
 

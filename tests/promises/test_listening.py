@@ -116,6 +116,23 @@ async def test_what_happened_while_nobody_listened_is_delivered(place: Place) ->
     assert before.split(".")[0] not in log.handles()
 
 
+async def test_a_listener_that_began_with_an_empty_store_goes_on_there(place: Place) -> None:
+    """A listener of the whole fleet that began before anything had happened, and was stopped, is told of what has
+    happened since, in whatever process it begins again; one under another name begins there."""
+    log, here, first, second = Log(), *(place.sessions() for _ in range(3))
+    first.on_created(log.of("first"), name="mail")
+    first.start_listeners()
+    await _begun(place, first)
+    await first.stop_listeners()
+    missed = [await here.create_session() for _ in range(3)]
+    second.on_created(log.of("mail"), name="mail")
+    second.on_created(log.of("new"), name="new")
+    ids = [*missed, await second.create_session()]
+    await place.world.until(lambda: len(log.told) >= 5)
+    assert log.handles("mail") == [session_id.split(".")[0] for session_id in ids]
+    assert log.handles("new") == [ids[-1].split(".")[0]]
+
+
 async def test_listening_can_be_stopped(place: Place) -> None:
     """After `stop_listeners` none is called, whatever the manager does; `start_listeners` goes on where they were."""
     log, sessions = Log(), place.sessions()
