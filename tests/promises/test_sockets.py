@@ -285,7 +285,7 @@ async def test_a_thousand_idle_sockets_ask_the_store_for_nothing() -> None:
         began = time.monotonic()
         await manager.end_user_sessions("ada")
         await asyncio.gather(*(socket.wait_closed() for socket in sockets))
-        assert time.monotonic() - began < 5  # a thousand closing handshakes of both sides in one process
+        assert time.monotonic() - began < 10  # a thousand closing handshakes of both sides in one process
         assert {socket.close_code for socket in sockets} == {1008}
     finally:
         server.should_exit = True
