@@ -100,7 +100,7 @@ class BaseSession(Fields):
         __slots__ = ()  # the classes that are made have `STATE`, and what their framework adds
 
     def __init__(self, context: Context, record: Record, secret: str, now: float, presented: Presented) -> None:
-        super().__init__(context.codec, record)
+        Fields.__init__(self, context.codec, record)  # each request pays for super()
         self._context = context
         self._secret = self._shown = secret
         self._amendment: Amendment | None = None
