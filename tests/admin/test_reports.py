@@ -259,11 +259,11 @@ async def test_an_outage_that_only_another_process_saw(how: str) -> None:
         began = time.time()
         if how == "killed":
             server.kill()
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(2.5)  # longer than the other process waits
             server.start()
         else:
             server.hang()
-            await asyncio.sleep(1.5)
+            await asyncio.sleep(2.5)
             server.go_on()
         ended = time.time()
         async with AsyncSessionManager(server.url()) as shown:

@@ -414,6 +414,7 @@ def test_a_tree_stays_as_it_was_left(browser: Browser) -> None:
         server.change("s", 3, update(t=tree_of([])))
         expect(page.get_by_role("treeitem")).to_have_count(0)
         server.change("s", 4, update(t=tree_of(NODES)))
+        expect(item(page, "user, Ada, text")).to_be_visible()
         page.keyboard.press("Tab")
         assert focused(page) == "user, Ada, text"
 
