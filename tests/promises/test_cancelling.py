@@ -208,6 +208,7 @@ async def test_no_reply_goes_astray(opened: Opened, far: str) -> None:
 
 
 @pytest.mark.battery
+@pytest.mark.soak
 @pytest.mark.parametrize("world", [worlds.ASYNC], indirect=True)
 async def test_no_reply_goes_astray_thousands_of_times(opened: Opened, far: str) -> None:
     """The same with thousands of cancellations."""

@@ -90,6 +90,7 @@ def test_a_flipped_bit(tmp_path: Path, stored: Stored) -> None:
 
 
 @pytest.mark.battery
+@pytest.mark.soak
 def test_a_flipped_bit_thousands_of_times(tmp_path: Path, stored: Stored) -> None:
     """The same, 3,000 times."""
     _flip_and_look(tmp_path, stored, FLIPS)

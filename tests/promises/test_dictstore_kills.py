@@ -85,6 +85,7 @@ def test_a_killed_process_loses_nothing_that_was_acknowledged(tmp_path: Path) ->
 
 
 @pytest.mark.battery
+@pytest.mark.soak
 def test_sixty_killed_processes_lose_nothing_that_was_acknowledged(tmp_path: Path) -> None:
     """The same, more often."""
     _kill_again_and_again(tmp_path / "sessions.db", KILLS)

@@ -93,6 +93,7 @@ def test_everybody_is_told_everything(url: str) -> None:
 
 
 @pytest.mark.battery
+@pytest.mark.soak
 def test_everybody_is_told_everything_of_20_000_changes(url: str) -> None:
     """Four processes, 200 sessions, 20,000 changes: with the connection cut every second."""
     began = time.monotonic()
