@@ -34,23 +34,23 @@ class World:
 
     def run(self, body: Coroutine[Any, Any, Any]) -> Any:
         """Run a coroutine to its end."""
-        raise NotImplementedError
+        raise NotImplementedError  # each world has its own way
 
     def sessions(self, store: str | Store = "memory://", **settings: Any) -> Sessions:
         """A manager of this world; a patient one, unless a configuration is given."""
-        raise NotImplementedError
+        raise NotImplementedError  # each world has its own way
 
     async def together(self, operations: Iterable[Callable[[], Coroutine[Any, Any, Any]]]) -> list[Any]:
         """Run operations at the same time; their results or exceptions, in order."""
-        raise NotImplementedError
+        raise NotImplementedError  # each world has its own way
 
     async def pause(self) -> None:
         """Let others run."""
-        raise NotImplementedError
+        raise NotImplementedError  # each world has its own way
 
     async def aside(self, work: Callable[[], T]) -> T:
         """Do what blocks, while the others go on."""
-        raise NotImplementedError
+        raise NotImplementedError  # each world has its own way
 
     async def until(self, condition: Callable[[], Any]) -> None:
         """Wait for what nobody signals."""
