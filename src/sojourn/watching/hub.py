@@ -279,9 +279,8 @@ class Hub:
         read_at = looked_at = time.monotonic()
         while not self._closed:
             await self._take(_Said(await feed.hints(TICK)), feed)
-            if (
-                self._counts_only
-            ):  # many commits are then taken at once, and each costs whoever makes it next to nothing
+            if self._counts_only:
+                # Many commits are then taken at once, and each costs whoever makes it next to nothing.
                 await self.waiting.sleep(_GATHER)
             now = time.monotonic()
             if now - read_at < TICK:
