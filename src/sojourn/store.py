@@ -72,7 +72,9 @@ class Store(Protocol):
 
     async def create(self, record: Record, now: float, cap: Cap = NO_CAP) -> Committed | Refused:
         """Add a record, with the fact "created". At the cap of the user or of the store the oldest, or least recently
-        used, live sessions are evicted in the same step and their facts returned; or `Refused`."""
+        used, live sessions are evicted in the same step and their facts returned; or `Refused`. If a record of this
+        handle is there, that one is returned, and nothing changes; one that has ended with all others makes way, unless
+        it is the very same."""
 
     async def commit(
         self,

@@ -30,7 +30,7 @@ from sojourn import (
 )
 from sojourn.blocking import run
 from sojourn.record import Cap, Committed, Conflict, Gone, Leased, Refused, replace
-from sojourn.store import HISTORY_AGE, Store, World
+from sojourn.store import HISTORY_AGE, NO_CAP, Store, World
 from sojourn.stores import postgres as postgres_store
 from sojourn.stores import postgres_schema, postgres_steps
 from sojourn.stores.postgres import PostgresStore
@@ -344,6 +344,24 @@ def test_who_is_kept_must_have_been_alive(database: Database, store: Store) -> N
     database.ask("UPDATE sojourn.era SET epoch = epoch + 1")  # all ended, and who ended them died before removing them
     run(store.end_matching(NOW, keep=record.handle))
     assert run(store.load(record.handle)) is None
+
+
+@pytest.mark.parametrize(
+    "cap", [NO_CAP, Cap(total=1), Cap(total=100), Cap(per_user=1)], ids=["none", "one", "100", "user"]
+)
+def test_who_ended_with_all_makes_way(database: Database, store: Store, cap: Cap) -> None:
+    """A record of a handle that one has which ended with all others and is not removed yet takes its place, whatever
+    the cap; its end is told with the creation."""
+    run(store.create(before := new_record(), NOW))
+    database.ask("UPDATE sojourn.era SET epoch = epoch + 1")  # all ended, and who ended them died before removing them
+    after = new_record(handle=before.handle, user_id="ada")
+    outcome = run(store.create(after, NOW, cap))
+    assert isinstance(outcome, Committed)
+    told = outcome.facts
+    assert [(change.kind, change.reason) for change in told] == [("ended", "revoked"), ("created", None)]
+    assert run(store.load(after.handle)) == after
+    assert run(store.stats()).sessions == 1
+    assert run(store.changes(0, 10))[1][1:] == list(told)
 
 
 def test_a_repeated_creation_at_the_cap_evicts_nobody(store: Store) -> None:

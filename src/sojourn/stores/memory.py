@@ -87,7 +87,7 @@ class MemoryStore:
         with self._lock:
             known = self._get(record.handle)
             if known is not None:
-                return Committed(known)  # an earlier attempt of the same creation: handles are never chosen twice
+                return Committed(known)  # as a rule an earlier attempt of the same creation
             evicted = () if cap is NO_CAP else self._make_room(record, now, cap)
             if evicted is None:
                 return Refused()

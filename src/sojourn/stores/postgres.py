@@ -122,7 +122,11 @@ class PostgresStore:
             await self._telling.tell([*ends_told(evicted), _begun(record)] if added else [], began, added)
             return await self._created(record, added, evicted)
         (rows,) = await self._telling.write([self._creation(record, now)], _begun(record), record.version)
-        return await self._created(record, rows, ())
+        gone: tuple[Change, ...] = ()
+        if not rows and await self.load(record.handle) is None:  # it ended with all others, and is not removed yet
+            gone = await self._remove("clear_one", "revoked", now, handle=record.handle, version=record.version)
+            (rows,) = await self._telling.write([self._creation(record, now)], _begun(record), record.version)
+        return await self._created(record, rows, gone)
 
     async def commit(
         self,
@@ -356,11 +360,11 @@ class PostgresStore:
         lock = None if record.user_id is None else self._lock_of(record.user_id)
         return create(record, self._moment(now), lock)
 
-    async def _created(self, record: Record, rows: list[Row], evicted: tuple[Change, ...]) -> Committed:
+    async def _created(self, record: Record, rows: list[Row], ended: tuple[Change, ...]) -> Committed:
         if rows:
-            return Committed(record, (*evicted, created(record, rows[0][0])))
+            return Committed(record, (*ended, created(record, rows[0][0])))
         await self._telling.tell_again(_begun(record))
-        # An earlier attempt of the same creation: handles are never chosen twice. It may have ended meanwhile.
+        # An earlier attempt of the same creation. It may have ended meanwhile.
         return Committed(await self.load(record.handle) or record)
 
     async def _remove(self, name: str, reason: EndReason, now: float, **values: Any) -> tuple[Change, ...]:

@@ -255,6 +255,12 @@ WHERE handle = ANY (ARRAY(
     ORDER BY epoch LIMIT :limit FOR UPDATE))
 RETURNING handle, user_id, expires_at
 
+-- Of those that ended with all others, and were not removed yet, the one whose place another takes.
+-- name: clear_one
+DELETE FROM session
+WHERE handle = :handle AND version <> :version AND epoch < (SELECT epoch FROM era)
+RETURNING handle, user_id, expires_at
+
 -- name: purge
 DELETE FROM session
 WHERE handle = ANY (ARRAY(

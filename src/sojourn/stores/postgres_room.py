@@ -54,7 +54,11 @@ class Room:
             going = leaving(mine, cap)
             if going is None:
                 return Refused()
-            (rows,) = await run(ending("end", "evicted", moment, handles=going))
+            gone, rows = await run(
+                ending("clear_one", "revoked", moment, handle=record.handle, version=record.version),
+                ending("end", "evicted", moment, handles=going),
+            )
+            rows += gone
             excess = 0 if cap.total is None else held + 1 - len(rows) - cap.total
             for name, reason in _ROOM.items() if excess > 0 else ():
                 (more,) = await run(ending(name, reason, moment, limit=excess))

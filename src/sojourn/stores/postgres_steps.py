@@ -16,7 +16,7 @@ from .sql import commit_values, fact_columns, record_values, same_columns
 
 __all__ = ["commit", "create", "ending", "lease", "leaving", "step", "text", "text_of_fact", "told"]
 
-_ENDS: Final = ("end", "end_of_user", "end_idle", "clear", "purge", "least_used")
+_ENDS: Final = ("end", "end_of_user", "end_idle", "clear", "clear_one", "purge", "least_used")
 _PARTS: Final = ("schema", "upgrade_to_2", "describe", "about", "tell_ends", "watched")  # what is sent otherwise
 _STATEMENTS: Final[Mapping[str, Statement]] = {
     name: Statement(

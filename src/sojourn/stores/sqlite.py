@@ -88,14 +88,15 @@ class SQLiteStore:
         def act(connection: Connection) -> Committed | Refused:
             known = _load(connection, record.handle)
             if known is not None:
-                return Committed(known)  # an earlier attempt of the same creation: handles are never chosen twice
+                return Committed(known)  # as a rule an earlier attempt of the same creation
             evicted = _make_room(connection, record, now, cap, adding=True)
             if evicted is None:
                 return Refused()
+            gone = _remove(connection, "clear_one", (record.handle, record.version), "revoked", now)
             done = connection.execute(_SQL["create"], (record.handle, *columns(record), body))
-            if not done.rowcount:  # it ended together with all others, and is not removed yet
+            if not done.rowcount:  # an earlier attempt; it ended together with all others, and is not removed yet
                 return Committed(record)
-            return Committed(record, (*evicted, *_note(connection, created(record, now))))
+            return Committed(record, (*evicted, *gone, *_note(connection, created(record, now))))
 
         return await self._file.write(act, size=len(body))
 

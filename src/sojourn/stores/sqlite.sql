@@ -183,6 +183,11 @@ DELETE FROM session
 WHERE handle IN (SELECT handle FROM session WHERE epoch < (SELECT epoch FROM held) ORDER BY epoch LIMIT ?)
 RETURNING handle, user_id, expires_at;
 
+-- Of those that ended with all others, and were not removed yet, the one whose place another takes.
+-- name: clear_one
+DELETE FROM session WHERE handle = ? AND version <> ? AND epoch < (SELECT epoch FROM held)
+RETURNING handle, user_id, expires_at;
+
 -- name: end_of_user
 DELETE FROM session
 WHERE user_id = :user_id AND (:idle_since IS NULL OR accessed_at <= :idle_since) AND handle IS NOT :keep

@@ -105,9 +105,15 @@ class ValkeyStore:
             joined = found
         made, epoch = parts(record.handle, joined.reply, 2)
         space.learn(shard, epoch)
-        if made != 1:  # an earlier attempt made it, as handles are never chosen twice, and may not have waited
-            await space.confirm(shard)
-            return Committed(unseal(record.handle, made)[0])
+        if made != 1:
+            known, of = unseal(record.handle, made)
+            if not known.knows(record.version) and of != await space.epoch(shard, epoch):
+                # It ended with all others, and is not removed yet: this one takes its place.
+                gone = await self._users.end([record.handle], "revoked", now, only_dead=True)
+                again = await self.create(record, now, cap)
+                return again if isinstance(again, Refused) else Committed(again.record, (*gone, *again.facts))
+            await space.confirm(shard)  # an earlier attempt of the same creation made it, and may not have waited
+            return Committed(known)
         room = () if cap.total is None else await self._make_room(cap.total, record.handle, now)
         return Committed(record, (*joined.evicted, fact, *joined.ended, *room))
 

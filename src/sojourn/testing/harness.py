@@ -11,7 +11,7 @@ from typing import Any, ClassVar, TypeVar
 
 from ..record import Change, Committed, Outcome, Record
 from ..store import Store, World
-from ..waiting import run
+from ..waiting import TaskWaiting, ThreadWaiting, run
 from .records import NOW
 
 __all__ = [
@@ -91,6 +91,10 @@ class Harness:
         if errors:
             raise errors[0]
         return [results[at] for at in range(len(begins))]
+
+    async def pause(self) -> None:
+        """Let the others do something."""
+        await (ThreadWaiting() if self.world == "blocking" else TaskWaiting()).sleep(0.0005)
 
 
 async def create(store: Store, *records: Record) -> None:

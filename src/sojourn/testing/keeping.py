@@ -27,7 +27,7 @@ from ..record import (
     Refused,
     replace,
 )
-from ..store import Store
+from ..store import NO_CAP, Store
 from .harness import (
     Harness,
     create,
@@ -731,6 +731,32 @@ class KeepingContract(Harness):
                 assert await live(store, NOW) == living | {kept.handle}
                 await store.purge_expired(NOW, 1000)
             await store.end([*living, kept.handle], "ended", NOW)
+
+    @proves
+    async def test_the_place_of_one_that_ended_with_all_is_free(self, store: Store) -> None:
+        """A record whose handle is chosen anew, as the records of apps are, is created as soon as the one before is
+        dead, whatever the end of all has still to remove: it is there once that is acknowledged, and stays, and the
+        facts tell of both in order."""
+        for cap in (NO_CAP, Cap(total=1000)):
+            before, others = new_record(), [new_record() for _ in range(400)]
+            await create(store, *others, before)
+            after = new_record(handle=before.handle, user_id="ada", fields={"n": b"anew"})
+            await self.together([partial(self._take_the_place, store, after, cap), partial(end_matching, store)])
+            await store.purge_expired(NOW, 1000)
+            assert await store.load(after.handle) == after
+            assert await live(store, NOW) == {after.handle}
+            assert (await store.stats()).sessions == 1
+            told = [change.kind for change in (await store.changes(0, 5000))[1] if change.handle == after.handle]
+            assert told == ["created", "ended", "created"]
+            await store.end([after.handle], "ended", NOW)
+
+    async def _take_the_place(self, store: Store, record: Record, cap: Cap) -> None:
+        """Create a record as soon as the one of its handle is dead."""
+        while await store.load(record.handle) is not None:
+            await self.pause()
+        outcome = await store.create(record, NOW, cap)
+        assert isinstance(outcome, Committed)
+        assert outcome.record == await store.load(record.handle) == record
 
     # --- summaries ---------------------------------------------------------------------------------------------------
 
