@@ -23,9 +23,9 @@ from worlds import Sessions
 
 pytestmark = pytest.mark.battery
 
-SECONDS = 10.0
+SECONDS = 15.0
 CALLERS, SESSIONS = 12, 6
-DEADLINE = 0.5
+DEADLINE = 1.0
 
 
 class Chaos:
@@ -50,7 +50,7 @@ class Chaos:
         time.sleep(self._random.uniform(0, 0.1))
 
     def _wait(self) -> None:
-        time.sleep(self._random.choice([0.02, 0.2, 0.8]))
+        time.sleep(self._random.choice([0.02, 0.2, 1.6]))
 
     def _kill(self) -> None:
         self.server.kill()
@@ -66,7 +66,7 @@ class Chaos:
         self._wait()
 
     def _delay(self) -> None:
-        self.proxy.delay(self._random.choice([0.005, 0.05, 0.6]))
+        self.proxy.delay(self._random.choice([0.005, 0.05, 1.2]))
         self._wait()
 
     def _refuse(self) -> None:
@@ -128,7 +128,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[Process]:
 
 
 async def test_whatever_happens(world: worlds.World, opened: Opened, server: Process) -> None:
-    """12 callers with 3 managers write to 6 sessions for 10 seconds in which the server is killed and hangs, and the
+    """12 callers with 3 managers write to 6 sessions for 15 seconds in which the server is killed and hangs, and the
     way there is slow, silent, cut and closed."""
     random = Random(7)
     with Proxy(server.port) as proxy:
@@ -154,7 +154,7 @@ async def test_whatever_happens(world: worlds.World, opened: Opened, server: Pro
         assert made > 100
         assert len(chaos.happened) == 8
         slowest = max(caller.slowest for caller in callers)
-        assert slowest < 2 * DEADLINE + 0.5, f"{slowest:.2f} s"  # a load and a commit, on a machine that is busy
+        assert slowest < 2 * DEADLINE + 1.0, f"{slowest:.2f} s"  # a load and a commit, on a machine that is busy
         later = opened(server.url(), config=SessionConfig(deadline=10))  # type: ignore[attr-defined]
         for which, session_id in enumerate(ids):
             log = (await later.get_session(session_id))["log"]

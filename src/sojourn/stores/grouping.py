@@ -173,7 +173,8 @@ class ThreadWriter:
                 self._start()
             self._queue.put((work, done, loop))
         try:
-            await asyncio.wait_for(done, max(work.until - time.monotonic(), 0.0) + _PATIENCE)
+            async with asyncio.timeout(max(work.until - time.monotonic(), 0.0) + _PATIENCE):
+                await done
         except TimeoutError:
             raise OutcomeUnknown("the write was under way when the time was up") from None
         return work.outcome()

@@ -99,7 +99,8 @@ class _TaskReadiness:
 
         # Not the loop's own threads: the end of the loop would wait for one that hangs.
         call = _Call(function, tell)
-        await asyncio.wait_for(done, max(until - time.monotonic(), 0.0))
+        async with asyncio.timeout(max(until - time.monotonic(), 0.0)):
+            await done
         return call.outcome()
 
 
