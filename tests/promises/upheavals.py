@@ -201,18 +201,19 @@ def interrupted_calls(url: str) -> None:
             if turn >= 300 and made > 25:
                 break  # a busy machine takes more turns until as many were made
             session_id = ids[turn % 10]
-            armed.append(True)
             longest = random.choice((1.2, 4.0)) * pace  # the latter leaves time to connect anew
-            signal.setitimer(signal.ITIMER_REAL, random.uniform(0.02 * pace, longest))
             try:
+                armed.append(True)
+                signal.setitimer(signal.ITIMER_REAL, random.uniform(0.02 * pace, longest))
                 assert sessions.get_session(session_id)["number"] == turn % 10
                 unknown += 1
                 sessions.update(session_id, "visits", add_one)
                 unknown -= 1
                 made += 1
-            except Interrupt:
+                armed.clear()
+            except Interrupt:  # as soon as the timer is set, perhaps
                 interrupts += 1
-            armed.clear()
+                armed.clear()
             signal.setitimer(signal.ITIMER_REAL, 0)
         fields = [sessions.get_session(session_id) for session_id in ids]
         assert [each["number"] for each in fields] == list(range(10))
