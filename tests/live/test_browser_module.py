@@ -249,15 +249,27 @@ def at(page: Page, key: str) -> Locator:
     return page.locator(f'[data-id="s:{key}"]')
 
 
+def _by_our_clock(page: Page) -> None:
+    """From now on the page's timers stand still, until they are told to run."""
+    page.clock.install()
+    page.clock.pause_at(time.time() + 10)
+
+
 @pytest.mark.battery
 def test_typing_is_never_fought(browser: Browser) -> None:
     """What is typed is sent 200 ms after the last key; what the server says meanwhile waits until it has answered, and
-    is shown then, with the caret where it was."""
+    is shown then, with the caret where it was. The browser's timers go by the test's clock."""
     with shown(browser, input_("text_input", "name", "")) as (server, page):
+        _by_our_clock(page)
         server.answering = False
         box = page.get_by_label("Name")
-        box.press_sequentially("Ada", delay=40)
+        for letter in "Ada":
+            page.clock.run_for(190)
+            box.press_sequentially(letter)
         server.change("s", 1, update(name={"value": "from elsewhere"}))
+        page.clock.run_for(190)
+        assert server.events == []
+        page.clock.run_for(10)
         eventually(lambda: server.events == [(1, "s:name", "change", "Ada")])
         server.change("s", 2, update(name={"value": "from elsewhere, too", "label": "Your name"}))
         box = page.get_by_label("Your name")
@@ -267,9 +279,11 @@ def test_typing_is_never_fought(browser: Browser) -> None:
         expect(box).to_have_value("ADA")
         box.press("Home")
         box.press_sequentially("z")
+        page.clock.run_for(200)
         eventually(lambda: len(server.events) == 2)
         box.press("Backspace")
         box.press_sequentially("x")
+        page.clock.run_for(200)
         server.change("s", 4, update(name={"value": "no"}))
         eventually(lambda: [value for *_, value in server.events[1:]] == ["zADA", "xADA"])
         server.say({"t": "ack", "n": 2}, {"t": "ack", "n": 3})
@@ -526,10 +540,13 @@ def test_values_of_inputs(browser: Browser) -> None:
         input_("text_input", "fixed", "x", read_only=True, help="For ever."),
     )
     with shown(browser, *inputs) as (server, page):
+        _by_our_clock(page)
         page.get_by_label("Seats").fill("3")
         page.get_by_label("Seats").fill("")
         page.get_by_label("Seats").press_sequentially("-", delay=0)
-        page.wait_for_timeout(300)
+        page.clock.run_for(300)
+        page.clock.resume()
+        page.wait_for_timeout(50)
         assert server.events == []
         page.get_by_label("Seats").blur()
         expect(page.get_by_label("Seats")).to_have_value("2")
