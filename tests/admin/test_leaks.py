@@ -178,6 +178,7 @@ def act_on(page: Page) -> None:
     submit(page, "one-add")
     done(page, "added")
     page.locator("[data-id='g:one-fields'] [role=treeitem] .node").first.click()
+    expect(page.locator("[data-id='g:one-value'] input, [data-id='g:one-value'] textarea")).to_have_value("dark")
     fill(page, "one-value", "light")
     submit(page, "one-edit")
     done(page, "saved")
