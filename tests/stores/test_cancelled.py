@@ -7,8 +7,6 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-import pytest
-
 from sojourn import open_store
 from sojourn.stores.readiness import readiness
 from sojourn.testing import NOW, new_record
@@ -28,14 +26,9 @@ async def _cancelled_just_then(operation: Callable[[], Awaitable[object]]) -> No
     assert task.cancelled()
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "sessions.db"
-
-
-async def test_a_write_in_a_file_is_cancelled(path: Path) -> None:
+async def test_a_write_in_a_file_is_cancelled(tmp_path: Path) -> None:
     """A task that is cancelled just as its write is done ends there; what it wrote stays."""
-    store = open_store(f"sqlite:///{path}", world="async")
+    store = open_store(f"sqlite:///{tmp_path}/sessions.db", world="async")
     await store.create(new_record(), NOW)
     record = new_record()
     await _cancelled_just_then(lambda: store.create(record, NOW))
