@@ -75,8 +75,8 @@ def in_time(most: float = DEADLINE + SLACK) -> Iterator[None]:
 @contextmanager
 def hung(server: PostgreSQL) -> Iterator[None]:
     """The server does nothing any more, in the midst of whatever it was at."""
-    server.hang()
     try:
+        server.hang()
         yield
     finally:
         server.go_on()

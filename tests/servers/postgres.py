@@ -110,13 +110,20 @@ class PostgreSQL(Process):
 
     def hang(self) -> None:
         """Nothing in the server does anything any more; the system still accepts connections for it."""
-        for pid in self.backends():
+        super().hang()
+        until(self._stands_still, "the halt of the server")  # as long as it stands, none of its children can vanish
+        for pid in self.backends()[1:]:
             os.kill(pid, signal.SIGSTOP)
 
     def go_on(self) -> None:
-        """After `hang`."""
-        for pid in reversed(self.backends()):
-            os.kill(pid, signal.SIGCONT)
+        """After `hang`, also after half of one. Once more is nothing more."""
+        for pid in self.backends()[1:]:
+            with suppress(ProcessLookupError):  # it has ended by now, if the server goes on already
+                os.kill(pid, signal.SIGCONT)
+        super().go_on()
+
+    def _stands_still(self) -> bool:
+        return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
     def database(self) -> Database:
         """A new database."""
