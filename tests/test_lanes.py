@@ -463,7 +463,7 @@ async def test_who_waits_past_the_deadline_writes_nothing(world: World) -> None:
 async def test_who_is_under_way_when_time_is_up_is_told_so(world: World) -> None:
     """A writer whose change is in another's commit when its time is up gets `OutcomeUnknown`, not a refusal: it may be
     made."""
-    store, sessions, session_id = await opened(world, SessionConfig(deadline=0.2))
+    store, sessions, session_id = await opened(world, SessionConfig(deadline=3))  # all three come within it
     results: list[Any] = []
 
     async def hold(*_: Any, **__: Any) -> None:
@@ -577,6 +577,29 @@ def test_one_leads_however_many_come_at_once() -> None:
     if lanes._join(record.handle, joining):
         leading.append(joining)
     assert leading == [lanes._lanes[record.handle]]
+
+
+def test_who_gave_up_leads_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job that let go of its place, as its time was up, leads no batch: also if its leader leaves in the very next
+    moment, with nothing done."""
+    lanes, record = SessionManager(clock=Clock()).engine._lanes, new_record()
+    leader, late = (Job(record, None, None, 0.0) for _ in range(2))
+    assert lanes._join(record.handle, leader)
+    assert not lanes._join(record.handle, late)
+    leader.followers, leader.others, late.state = None, [late], "driven"
+    part = lanes._part
+
+    def part_first(handle: str, job: Job) -> Any:
+        found = part(handle, job)
+        leader.is_over = True
+        part(handle, leader)
+        return found
+
+    monkeypatch.setattr(lanes, "_part", part_first)
+    monkeypatch.setattr("sojourn.lanes._GRACE", 0.0)
+    with pytest.raises(OutcomeUnknown):
+        run(lanes._wait(record.handle, late))
+    assert lanes._lanes == {}
 
 
 def test_a_signal_may_be_set_again() -> None:

@@ -66,6 +66,7 @@ log = logging.getLogger("sojourn")
 
 _REPEATS: Final = 3  # how often one commit is sent when its reply does not come
 _GRACE: Final = 1.0  # seconds past its deadline for which a job waits for the end of a commit that is under way with it
+_LOOK: Final = 0.25  # seconds between two looks of a job that waits, should its leader have been interrupted for good
 _PATIENCE: Final = 3  # conflicts before a leader takes a turn
 _TURN: Final = 0.25  # seconds that a turn lasts at most: enough for a commit to arrive, and little if it never does
 _KEPT: Final = (VERSIONS_KEPT - 1) * VERSION_BYTES
@@ -109,6 +110,8 @@ class Job:
     """Whether others had committed since its load, and what it changed was merged with that."""
     outside = False
     """Whether it is no activity of the session's."""
+    is_over = False
+    """Whether its caller has gone on: it leads nobody any more."""
     result: Record | None = None
     error: Exception | None = None
 
@@ -185,13 +188,15 @@ class Lanes:
             await self._settle(job)  # who holds the lease must not queue behind those who wait for its end
             return job.outcome()
         handle = job.base.handle
-        if self._lanes.setdefault(handle, job) is not job and not self._join(handle, job):
-            await self._wait(handle, job)
-        if job.state == "leading":
-            try:
+        try:
+            if self._lanes.setdefault(handle, job) is not job and not self._join(handle, job):
+                await self._wait(handle, job)
+            if job.state == "leading":
                 await self._settle(job)
-            finally:
-                self._hand_over(handle, job)
+        finally:
+            job.is_over = True  # before anything is called: a signal handler may raise there
+            if self._lanes.get(handle) is job or job.state != "done":
+                self._part(handle, job)
         return job.outcome()
 
     async def attempt(self, job: Job) -> Record | None:
@@ -214,6 +219,7 @@ class Lanes:
     def _join(self, handle: str, job: Job) -> bool:
         """Follow whoever leads; True if the lane has emptied meanwhile and this job leads."""
         with self._lock:
+            self._relieve(handle)
             leader = self._lanes.setdefault(handle, job)
             if leader is job:
                 return True
@@ -227,52 +233,53 @@ class Lanes:
     async def _wait(self, handle: str, job: Job) -> None:
         """Wait until this job is done, or leads."""
         assert job.signal is not None  # noqa: S101 - set when it joined
-        try:
-            woken = await job.signal.wait(job.deadline - time.monotonic())
-            if not woken and job.state == "driven":
-                woken = await job.signal.wait(_GRACE)
-        except BaseException:  # an interrupt or a cancelled task, too, lets go of its place
-            self._leave(handle, job)
-            if job.state == "leading":
-                self._hand_over(handle, job)
-            raise
-        if not woken:
-            self._leave(handle, job)
-            if job.state == "waiting":
-                raise ConflictError(
-                    "the session is busy and this commit did not get its turn in time: nothing was written"
-                )
-            if job.state == "driven":
-                raise OutcomeUnknown("the commit was under way when the time was up: load the session and look")
+        while not await job.signal.wait(min(job.deadline - time.monotonic(), _LOOK)):
+            with self._lock:
+                self._relieve(handle)
+            if job.deadline <= time.monotonic():
+                break
+        else:
+            return
+        if job.state == "driven" and await job.signal.wait(_GRACE):
+            return
+        state = self._part(handle, job)
+        if state == "waiting":
+            raise ConflictError("the session is busy and this commit did not get its turn in time: nothing was written")
+        if state == "driven":
+            raise OutcomeUnknown("the commit was under way when the time was up: load the session and look")
 
-    def _leave(self, handle: str, job: Job) -> None:
-        """Nobody may count on this job's caller any more: it gave up, or was interrupted."""
+    def _part(self, handle: str, job: Job) -> _State:
+        """Nobody may count on this job's caller any more: it is done, or gave up, or was interrupted. What the job was
+        by then; a look at it after this might find that its leader left, too, and that it seems to lead."""
         with self._lock:
             leader = self._lanes.get(handle)
             if job.state == "waiting" and leader is not None and leader.followers and job in leader.followers:
                 leader.followers.remove(job)
             if job.state == "driven":
                 job.signal = None  # it is not to lead, should its leader leave, too
+            state = job.state
+            self._relieve(handle)
+            return state
 
-    def _hand_over(self, handle: str, job: Job) -> None:
-        """The end of a lead: wake the next leader with all that wait as its batch, or leave the lane empty."""
-        with self._lock:
-            if not job.others and job.followers is None:
-                del self._lanes[handle]
+    def _relieve(self, handle: str) -> None:
+        """Under the lock: if whoever led is over, the next one leads, with all that wait as its batch; or the lane is
+        empty."""
+        job = self._lanes.get(handle)
+        if job is None or not job.is_over:
+            return
+        following = [other for other in (*job.others, *(job.followers or ())) if other.state != "done"]
+        for at, successor in enumerate(following):
+            if successor.signal is None or successor.is_over:
+                continue
+            successor.current = job.current
+            successor.others = following[at + 1 :]
+            successor.state = "leading"
+            for other in successor.others:
+                other.state = "driven"
+            self._lanes[handle] = successor
+            if successor.signal.set():
                 return
-            undone = [other for other in job.others if other.state != "done"]
-            following = [*undone, *(job.followers or ())]
-            job.followers = None
-            for at, successor in enumerate(following):
-                successor.state = "leading"
-                successor.current = job.current
-                successor.others = following[at + 1 :]
-                for other in successor.others:
-                    other.state = "driven"
-                self._lanes[handle] = successor
-                if successor.signal is not None and successor.signal.set():
-                    return
-            self._lanes.pop(handle, None)
+        self._lanes.pop(handle, None)
 
     # --- The commit ----------------------------------------------------------------------------------------------
 

@@ -13,7 +13,6 @@ import asyncio
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from queue import SimpleQueue
@@ -32,6 +31,7 @@ log = logging.getLogger("sojourn")
 UNDONE: Final = object()
 _MOST: Final = 256  # pieces of work in one transaction
 _PATIENCE: Final = 1.0  # seconds past its deadline for which a caller waits for the end of a transaction that was begun
+_LOOK: Final = 0.25  # seconds between two looks of one who waits, should nobody wake it
 
 
 class Work(Struct, eq=False):
@@ -75,82 +75,95 @@ class _Waiting(Struct, eq=False):
     """A caller that waits for its turn, or for somebody to have done its work."""
 
     work: Work
-    signal: Any
-    batch: list[_Waiting] | None = None
+    signal: threading.Lock
 
 
 class InlineWriter:
-    """For blocking callers: one of those who wait does the work of all."""
+    """For blocking callers: one of those who wait does the work of all.
+
+    A signal handler may raise in any of them, wherever something is called. So who leads takes its turn and gives it
+    back by plain assignments, all within one ``try``; what an exception leaves undone after that is a wake-up at most,
+    and who waits looks by itself now and then.
+    """
 
     def __init__(self, execute: Execute) -> None:
         self._execute = execute
         self._lock = threading.Lock()
-        self._busy = False
-        self._queue: deque[_Waiting] = deque()
+        self._leader: Work | None = None
+        """The work of whoever has its turn; None: nobody."""
+        self._taken: list[_Waiting] = []
+        """Those whose work it does beside its own."""
+        self._queue: list[_Waiting] = []
 
     async def write(self, work: Work) -> Any:
-        with self._lock:
-            waiting = None if not self._busy else _Waiting(work, threading.Lock())
-            self._busy = True
-            if waiting is not None:
-                waiting.signal.acquire()
-                self._queue.append(waiting)
-        if waiting is None:
-            self._lead([work], ())
-        else:
-            self._wait(waiting)
+        if not self._lead(work, waited=False):
+            self._wait(work)
         return work.outcome()
 
-    def _wait(self, waiting: _Waiting) -> None:
+    def _lead(self, work: Work, *, waited: bool) -> bool:
+        """Do the work of all that wait, and this one if it has not ``waited`` with them. False: somebody
+        else leads, or has led."""
+        taken: list[_Waiting] = []
         try:
-            self._wait_for_turn(waiting)
-        except BaseException:  # an interrupt, too, lets go of its place
-            self._leave(waiting)
-            raise
-        if waiting.batch is not None:
-            self._lead([member.work for member in waiting.batch], waiting.batch[1:])
-
-    def _wait_for_turn(self, waiting: _Waiting) -> None:
-        """Wait until somebody has done the work, or it is this caller's turn to do it."""
-        if waiting.signal.acquire(timeout=max(waiting.work.until - time.monotonic(), 0.0)):
-            return
-        with self._lock:
-            queued, chosen = waiting in self._queue, waiting.batch is not None
-        if queued:
-            raise StoreUnavailable("the database was busy past the deadline: nothing was written")
-        # It is in a transaction that is being made: a little patience tells more than "unknown" would.
-        if not chosen and not waiting.signal.acquire(timeout=_PATIENCE):
-            raise OutcomeUnknown("the write was under way when the time was up")
-
-    def _leave(self, waiting: _Waiting) -> None:
-        """Nobody may count on this caller any more: it gave up, or was interrupted."""
-        with self._lock:
-            if waiting in self._queue:
-                self._queue.remove(waiting)
-            if waiting.batch is None:
-                return
-            self._queue.extendleft(reversed(waiting.batch[1:]))
-        self._hand_over()
-
-    def _lead(self, batch: list[Work], others: Sequence[_Waiting]) -> None:
-        try:
-            self._execute(batch)
+            with self._lock:
+                if self._leader is not None or (waited and not self._queue):
+                    return False
+                taken = self._queue[:_MOST]
+                self._leader, self._taken, self._queue = work, taken, self._queue[_MOST:]
+            batch = [waiting.work for waiting in taken]
+            self._execute(batch if waited else [*batch, work])
         finally:
-            self._hand_over()
-            for member in others:
-                member.signal.release()
+            if self._leader is work:
+                self._taken = []
+                self._leader = None
+                if taken or self._queue:
+                    self._rouse(taken)
+        return True
 
-    def _hand_over(self) -> None:
-        """Wake the next to lead, with all that wait as its batch."""
-        successor = None
+    def _wait(self, work: Work) -> None:
+        waiting = _Waiting(work, threading.Lock())
+        waiting.signal.acquire()
+        try:
+            with self._lock:
+                self._queue.append(waiting)
+            while not self._is_over(waiting):
+                left = work.until - time.monotonic()
+                waiting.signal.acquire(timeout=min(left, _LOOK) if left > 0 else _LOOK)
+        finally:
+            with self._lock:
+                self._drop(waiting)
+            self._rouse(())  # it may have been woken to lead
+
+    def _is_over(self, waiting: _Waiting) -> bool:
+        """Whether the work was done. Does it, if nobody is at it."""
         with self._lock:
-            if self._queue:
-                successor = self._queue[0]
-                successor.batch = [self._queue.popleft() for _ in range(min(len(self._queue), _MOST))]
-            else:
-                self._busy = False
-        if successor is not None:
-            successor.signal.release()
+            if waiting not in self._taken and waiting not in self._queue:
+                return True
+            is_led = self._leader is not None
+            late = time.monotonic() - waiting.work.until
+            if is_led and late > 0 and self._drop(waiting):  # in one step with the look: or it might yet be taken
+                raise StoreUnavailable("the database was busy past the deadline: nothing was written")
+        if not is_led:
+            self._lead(waiting.work, waited=True)
+            return self._is_over(waiting)
+        # It is in a transaction that is being made: a little patience tells more than "unknown" would.
+        if late > _PATIENCE:
+            raise OutcomeUnknown("the write was under way when the time was up")
+        return False
+
+    def _drop(self, waiting: _Waiting) -> bool:
+        """Nobody is to do this one's work any more. False: it does not wait for that."""
+        waits = waiting in self._queue
+        if waits:
+            self._queue.remove(waiting)
+        return waits
+
+    def _rouse(self, done: Sequence[_Waiting]) -> None:
+        """Wake those whose work was done, and, if nobody leads, the next one to lead."""
+        with self._lock:
+            for waiting in (*done, *(self._queue[:1] if self._leader is None else ())):
+                if waiting.signal.locked():  # else it was woken before, and has yet to look
+                    waiting.signal.release()
 
     def close(self) -> None:
         """Nothing to release."""

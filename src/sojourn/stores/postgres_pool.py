@@ -24,7 +24,7 @@ from ..errors import OutcomeUnknown, StoreDamaged, StoreError, StoreUnavailable
 from ..store import World
 from ..waiting import Signal, TaskWaiting, ThreadWaiting, Waiting
 from .postgres_statement import Row, Step
-from .postgres_wire import Failed, Refusal, Wire, connect
+from .postgres_wire import Failed, Refusal, Room, Wire, connect
 from .readiness import Readiness, readiness
 
 __all__ = ["Pool"]
@@ -32,6 +32,7 @@ __all__ = ["Pool"]
 W = TypeVar("W", bound=Wire)
 log = logging.getLogger("sojourn")
 
+_LOOK: Final = 0.25  # seconds between two looks of one who waits, should nobody wake it
 _PAUSE: Final = 0.002  # seconds before a transaction that met another is tried again
 _AGAIN: Final = frozenset({"40001", "40P01", "55P03"})  # two transactions in each other's way: nothing was written
 _STALE: Final = frozenset({"26000", "0A000"})  # a prepared statement that is gone or out of date
@@ -45,6 +46,7 @@ class _Place(Struct, eq=False):
     signal: Signal
     served: bool = False
     wire: Wire | None = None
+    room: Room | None = None
 
 
 class Pool:
@@ -75,7 +77,9 @@ class Pool:
         self._lock = threading.Lock()
         self._idle: list[Wire] = []
         self._queue: deque[_Place] = deque()
-        self._open = 0
+        self._rooms: weakref.WeakSet[Room] = weakref.WeakSet()
+        """One for each connection that is open, or is being opened. A signal handler may raise wherever something is
+        called, and what was under way is dropped, with nobody to count it: so they are not counted, but seen."""
 
     # --- Running statements --------------------------------------------------------------------------------------
 
@@ -180,46 +184,49 @@ class Pool:
     async def _take(self, until: float) -> Wire:
         """An idle connection, or a new one. Raises `Failed`, and `StoreUnavailable` if it is nobody's turn in time."""
         while True:
+            wire = place = room = None
             with self._lock:
                 if self._closed:
                     raise StoreUnavailable("the store was closed")
                 if self._idle:
                     wire = self._idle.pop()
-                elif self._open < self._size:
-                    self._open += 1
-                    break
-                else:
+                elif (room := self._enter()) is None:
                     place = _Place(self._waiting.signal())
                     self._queue.append(place)
-                    wire = None
+            if place is not None:
+                await self._wait(place, until)
+                wire, room = place.wire, place.room
             if wire is None:
-                wire = await self._wait(place, until)
-                if wire is None:
-                    break
+                return await self._connect(room, until)
             if wire.usable():
                 return wire
             self._close(wire)
-        return await self._connect(until)
 
-    async def _connect(self, until: float) -> Wire:
-        """A new connection, in a place that is taken."""
+    async def _connect(self, room: Room | None, until: float) -> Wire:
+        """A new connection, where there is room for it."""
         wire = None
         try:
             wire = await connect(self._parameters, self._readiness, until, Wire)
+            wire.room = room
             await self._prepare(wire, until)
         except BaseException as error:
             if wire is not None:
                 wire.close()
-            self._vacate()
+            self._vacate(room)
             if isinstance(error, Failed):  # whatever was sent, it was not what the caller asks for
                 raise Failed(str(error), sent=False, lost=error.lost) from error
             raise
         return wire
 
-    async def _wait(self, place: _Place, until: float) -> Wire | None:
-        """Wait for one's turn: a connection, or None for the right to open one."""
+    async def _wait(self, place: _Place, until: float) -> None:
+        """Wait for one's turn, for which the place is served."""
         try:
-            await place.signal.wait(until - time.monotonic())
+            while not await place.signal.wait(min(until - time.monotonic(), _LOOK)):
+                with self._lock:
+                    if not place.served and (room := self._enter()) is not None:
+                        self._serve_next(None, room)
+                if until <= time.monotonic():
+                    break
         except BaseException:  # cancelled, or interrupted: nobody may hand this place a connection any more
             self._leave(place)
             raise
@@ -229,7 +236,6 @@ class Pool:
                 if self._closed
                 else f"all {self._size} connections were in use past the deadline: raise pool= in the URL"
             )
-        return place.wire
 
     def _leave(self, place: _Place, *, keep: bool = False) -> bool:
         """Stop waiting. Returns whether this place was served; unless it is kept, what it got goes to the next."""
@@ -242,7 +248,7 @@ class Pool:
             if place.wire is not None:
                 self._give_back(place.wire)
             else:
-                self._vacate()
+                self._vacate(place.room)
         return True
 
     def _give_back(self, wire: Wire) -> None:
@@ -250,24 +256,32 @@ class Pool:
             self._close(wire)
             return
         with self._lock:
-            if not self._serve_next(wire):
+            if not self._serve_next(wire, wire.room):
                 self._idle.append(wire)
 
     def _close(self, wire: Wire) -> None:
         wire.close()
-        self._vacate()
+        self._vacate(wire.room)
 
-    def _vacate(self) -> None:
+    def _enter(self) -> Room | None:
+        """Room for one more connection; under the lock. None: there are as many as there may be."""
+        if len(self._rooms) >= self._size:
+            return None
+        room = Room()
+        self._rooms.add(room)
+        return room
+
+    def _vacate(self, room: Room | None) -> None:
         """There is room for one more connection."""
         with self._lock:
-            if not self._serve_next(None):
-                self._open -= 1
+            if room is not None and not self._serve_next(None, room):
+                self._rooms.discard(room)
 
-    def _serve_next(self, wire: Wire | None) -> bool:
+    def _serve_next(self, wire: Wire | None, room: Room | None) -> bool:
         """Hand on to the first who waits; under the lock. Returns whether there was anybody."""
         while self._queue:
             place = self._queue.popleft()
-            place.wire, place.served = wire, True
+            place.wire, place.room, place.served = wire, room, True
             if place.signal.set():
                 return True
         return False

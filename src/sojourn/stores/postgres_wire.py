@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import select
+import weakref
 from collections.abc import Sequence
 from typing import Any, Final, TypeVar
 
@@ -26,7 +27,7 @@ try:
 except ImportError as error:
     raise MissingExtra("postgresql://", "postgres") from error
 
-__all__ = ["Failed", "Refusal", "Wire", "connect", "parameters_of"]
+__all__ = ["Failed", "Refusal", "Room", "Wire", "connect", "parameters_of"]
 
 
 class Failed(Exception):
@@ -54,18 +55,27 @@ _OUTDATED: Final = frozenset({"26000", "0A000", "42P01", "3F000", "42883", "4270
 _OK: Final = (pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK)
 
 
+class Room:
+    """Room for one connection among those of a pool."""
+
+    __slots__ = ("__weakref__",)
+
+
 class Wire:
     """An open connection. One caller at a time."""
 
     def __init__(self, connection: pq.abc.PGconn, readiness: Readiness) -> None:
         connection.nonblocking = 1
-        connection.notice_handler = self._notice
+        this = weakref.ref(self)  # one that nobody holds is gone at once, and makes room
+        connection.notice_handler = lambda notice: wire._notice(notice) if (wire := this()) is not None else None
         self._connection = connection
         self._readiness = readiness
         self._prepared: set[bytes] = set()
         self._poller = select.poll()
         self._poller.register(connection.socket, READ)
         self._sent = False
+        self.room: Room | None = None
+        """What it takes among those of its pool."""
         self.broken = False
         """Whether it is not to be used again."""
         self.outdated = False

@@ -86,6 +86,7 @@ class SQLiteFile:
         self._turnstile = Turnstile(self.path)
         self._writer: Writer = ThreadWriter(self._execute) if self._world == "async" else InlineWriter(self._execute)
         self._written = 0
+        self._at_work = threading.Lock()  # held by who writes, for `close`: within a process one writes at a time
         self._checkpointing = threading.Lock()
 
     # --- Reading and writing -------------------------------------------------------------------------------------
@@ -119,16 +120,20 @@ class SQLiteFile:
 
     def _execute(self, batch: list[Work]) -> None:
         """Run a batch in one transaction, when it is this process's turn."""
-        until = min(work.until for work in batch)
-        try:
-            self._turnstile.acquire(until)
-        except StoreError as error:
-            _fail(batch, error)
-            return
-        try:
-            self._run(batch, until)
-        finally:
-            self._turnstile.release()
+        with self._at_work:
+            if self._closed:  # since it was asked for
+                _fail(batch, StoreUnavailable("the store was closed"))
+                return
+            until = min(work.until for work in batch)
+            try:
+                self._turnstile.acquire(until)
+            except StoreError as error:
+                _fail(batch, error)
+                return
+            try:
+                self._run(batch, until)
+            finally:
+                self._turnstile.release()
         if self._written > _CHECKPOINT_AFTER:
             self._checkpoint_soon()
 
@@ -230,12 +235,13 @@ class SQLiteFile:
             return
         self._writer.close()
         self._closed = True
-        # A checkpoint under way is waited for, but not for ever: an interrupt may have left its lock taken.
-        waited = self._checkpointing.acquire(timeout=self.deadline)
+        # What is under way is waited for, but not for ever: an interrupt may have left a lock taken.
+        waited = [lock for lock in (self._at_work, self._checkpointing) if lock.acquire(timeout=self.deadline)]
         self._pool.close()
-        self._turnstile.close()
-        if waited:
-            self._checkpointing.release()
+        if self._at_work in waited:  # else a writer is at work with the turnstile
+            self._turnstile.close()
+        for lock in waited:
+            lock.release()
 
     def forked(self) -> None:
         """In the child of a fork: part with what is the parent's."""

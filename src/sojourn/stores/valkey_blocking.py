@@ -126,7 +126,7 @@ class _Permit:
 
     def give_back(self) -> None:
         """Let another have it."""
-        if not self._spent and self._link() is not None:  # without its link, the queue goes as well
+        if not getattr(self, "_spent", True) and self._link() is not None:  # without its link, the queue goes as well
             _Permit(self._link, self._queue)
         self._spent = True
 
