@@ -28,6 +28,20 @@ def test_a_second_of_guessing() -> None:
     assert guesses.allow("8.8.8.8", "h", 100.0)
 
 
+def test_who_guesses_on_is_told_of_once() -> None:
+    """An address that goes on guessing as fast as it may is said to have come to its bound once, and again only after
+    it had half of its points back."""
+    guesses, now, said = Guesses(50), 100.0, []
+    for pause in (0.0, 0.9, 1.1):
+        now += pause
+        said.append(0)
+        for _ in range(5000):
+            now += 0.001
+            if guesses.allow(PUBLIC, "h", now):
+                said[-1] += guesses.missed(PUBLIC, now)
+    assert said == [1, 0, 1]
+
+
 def test_who_was_seen_alive_is_let_through() -> None:
     """Behind an address that guesses, a session that was seen alive meanwhile goes on."""
     guesses = Guesses(10)

@@ -18,6 +18,7 @@ __all__ = ["Guesses"]
 
 _SOURCES: Final = 10_000  # addresses that are remembered; the one that was quiet the longest is forgotten
 _ALIVE: Final = 10_000  # sessions that were seen alive, likewise
+_NEW: Final = (0.0, 0.0, False)
 
 
 class Guesses:
@@ -25,7 +26,8 @@ class Guesses:
 
     def __init__(self, per_second: float | None) -> None:
         self._per_second = per_second
-        self._sources: OrderedDict[str, tuple[float, float]] = OrderedDict()  # points spent, and when that was so
+        self._sources: OrderedDict[str, tuple[float, float, bool]] = OrderedDict()
+        """Points spent, when that was so, and whether the address had come to its bound and not half-way back since."""
         self._alive: OrderedDict[str, None] = OrderedDict()
 
     def allow(self, client: str, handle: str, now: float) -> bool:
@@ -35,14 +37,17 @@ class Guesses:
         return self._spent(_source(client), now) < 2 * self._per_second
 
     def missed(self, client: str, now: float) -> bool:
-        """An id was of no session. Whether the address has just come to its bound."""
+        """An id was of no session. Whether the address has just come to its bound; of one that stays there, guessing
+        as fast as it may, that is said once."""
         source = _source(client)
         if self._per_second is None or not source:
             return False
         spent = self._spent(source, now) + 1
-        self._sources[source] = (spent, now)
+        said = self._sources.get(source, _NEW)[2] and spent > self._per_second
+        is_there = spent >= 2 * self._per_second
+        self._sources[source] = (spent, now, said or is_there)
         _bound(self._sources, source, _SOURCES)
-        return spent >= 2 * self._per_second > spent - 1
+        return is_there and not said
 
     def alive(self, client: str, handle: str) -> None:
         """A session was seen alive. Noted only while its address is one that guesses."""
@@ -51,7 +56,7 @@ class Guesses:
             _bound(self._alive, handle, _ALIVE)
 
     def _spent(self, source: str, now: float) -> float:
-        spent, at = self._sources.get(source, (0.0, now))
+        spent, at, _ = self._sources.get(source, _NEW)
         return max(0.0, spent - (now - at) * (self._per_second or 0.0))
 
 

@@ -14,6 +14,7 @@ import inspect
 import logging
 import os
 import secrets
+import threading
 import time
 import weakref
 from collections import Counter
@@ -89,6 +90,9 @@ class Listeners:
 
     def _begin_anew(self) -> None:
         self._holder = secrets.token_hex(16)
+        # Over who works: of many that come first, in as many threads, one starts it. (Reentrant, as the work of a loop
+        # that was closed ends when it is collected, which may be anywhere.)
+        self._lock = threading.RLock()
         self._work: Background | None = None
         self._stopping = False
         self._signal: Signal | None = None
@@ -115,21 +119,24 @@ class Listeners:
             since = await self._store.position()
             for reader in new:
                 reader.since = since if reader.since is None else reader.since
-        self.idle = False
-        self.start()
+        if self.idle:  # nobody has begun or stopped meanwhile
+            self.idle = False
+            self.start()
 
     def start(self) -> None:
         """Call listeners from now on, in the background. Nothing happens if there are none, or if it was started."""
-        if self._readers and self._work is None:
-            self._stopping = False
-            self._work = self._waiting.start(self._serve, "sojourn-listeners")
+        with self._lock:
+            if self._readers and self._work is None:
+                self._stopping = False
+                self._work = self._waiting.start(self._serve, "sojourn-listeners")
 
     async def stop(self) -> None:
         """Call them no more; waits until the call that is under way has ended."""
-        self.idle = False
-        work, self._work = self._work, None
+        with self._lock:
+            self.idle = False
+            work, self._work = self._work, None
+            self._stopping = self._stopping or work is not None
         if work is not None:
-            self._stopping = True
             self.wake()
             await work.finished()
 
@@ -153,8 +160,9 @@ class Listeners:
         try:
             await self._work_on()
         finally:
-            if not self._stopping:  # its event loop was closed, or a listener ended its thread: the next operation
-                self._work, self.idle = None, True  # of the manager begins anew
+            with self._lock:
+                if not self._stopping:  # its event loop was closed, or a listener ended its thread: the next operation
+                    self._work, self.idle = None, True  # of the manager begins anew
 
     async def _work_on(self) -> None:
         swept_at = time.monotonic()

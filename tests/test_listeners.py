@@ -1,0 +1,58 @@
+"""Listeners, where several threads come at the same moment. (What they promise is in `promises/test_listening.py`.)"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from sojourn import SessionManager
+from sojourn.stores.memory import MemoryStore
+from worlds import BLOCKING, PATIENT, Through
+
+
+def test_of_many_who_come_first_one_starts_the_listeners(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many threads use a manager at once when it is new, one thread calls its listeners: of each fact they are
+    told once, and when the manager is closed none of them is called any more."""
+    store = Through(MemoryStore())
+    together = threading.Barrier(8)
+    store.before["position"] = lambda: together.wait(20) if store.calls.count("position") <= 8 else None
+    manager = SessionManager(store, config=PATIENT)
+    begin: Any = manager.engine.waiting.start
+
+    def begin_slowly(*given: Any) -> Any:
+        begun = begin(*given)
+        time.sleep(0.1)  # for the others to come to the same place
+        return begun
+
+    monkeypatch.setattr(manager.engine._listening, "_waiting", _With(manager.engine.waiting, start=begin_slowly))
+    told: list[str] = []
+    manager.on_created(lambda change: told.append(change.handle), deliver="each", name="of many")
+    before = _threads()
+
+    async def create() -> str:
+        return manager.create_session()
+
+    made = BLOCKING.run(BLOCKING.together([create] * 8))
+    assert len(_threads() - before) == 1
+    BLOCKING.run(BLOCKING.until(lambda: len(told) >= 8))
+    manager.close()
+    assert sorted(told) == sorted(session_id.partition(".")[0] for session_id in made)
+    assert _threads() <= before
+
+
+class _With:
+    """Something with other attributes than its own."""
+
+    def __init__(self, inner: Any, **other: Any) -> None:
+        self.__dict__.update(other)
+        self._inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+
+def _threads() -> set[threading.Thread]:
+    return {thread for thread in threading.enumerate() if thread.name == "sojourn-listeners"}
