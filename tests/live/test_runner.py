@@ -56,7 +56,7 @@ async def eventually(holds: Callable[[], bool], within: float = 10.0) -> None:
 
 async def test_jobs_run_in_their_order_in_another_thread() -> None:
     """Quick jobs run one after the other, in the order of their coming, in one thread that is not the loop's."""
-    async with opened() as (_, submit):
+    async with opened(patience=2.0) as (_, submit):  # else a pause of the thread brings in another one
         seen: list[tuple[int, int]] = []
         futures = [submit(lambda n=n: seen.append((n, threading.get_ident())) or n) for n in range(500)]
         assert await asyncio.gather(*futures) == list(range(500))
@@ -70,12 +70,13 @@ async def test_results_of_many_come_in_few_wakes(monkeypatch: pytest.MonkeyPatch
     loop, wakes = asyncio.get_running_loop(), []
     wake = loop.call_soon_threadsafe
     monkeypatch.setattr(loop, "call_soon_threadsafe", lambda *args: wakes.append(1) or wake(*args))
-    async with opened() as (runner, submit):
+    async with opened(patience=2.0) as (runner, submit):
         done: list[int] = []
         futures = [submit(done.append, n) for n in range(1000)]
-        while len(done) < 1000:  # the loop does not look
+        while len(runner._outboxes[loop]._done) < 1000:  # the loop does not look
             time.sleep(0.001)
-        await asyncio.gather(*futures)
+        assert await asyncio.gather(*futures) == [None] * 1000
+        assert done == list(range(1000))
         assert len(wakes) == 1
         runner.close()
 
@@ -87,7 +88,7 @@ async def test_a_slow_job_does_not_hold_up_the_others() -> None:
         slow = submit(free.wait, 20)
         began = time.monotonic()
         assert await asyncio.gather(*(submit(int, n) for n in range(100))) == list(range(100))
-        assert time.monotonic() - began < 1.0
+        assert time.monotonic() - began < 5.0
         assert not slow.done()
         free.set()
         assert await slow is True
@@ -110,7 +111,7 @@ async def test_a_job_that_computes_does_not_hold_up_the_others() -> None:
         assert not slow.done()
         stop.append(1)
         await slow
-        assert took < 2.0
+        assert took < 5.0
 
 
 async def test_a_busy_loop_does_not_keep_the_watchdog_from_its_work() -> None:
@@ -139,6 +140,7 @@ async def test_sixty_four_stuck_jobs_run_at_once_and_the_next_waits(caplog: pyte
 
         stuck_ones = [submit(stuck) for _ in range(64)]
         await eventually(lambda: meet.n_waiting == 0 and len(ours()) >= 65)
+        caplog.clear()  # a thread that was slow to begin has left its job waiting for a moment
         late = submit(int, 7)
         await eventually(lambda: "no more threads" in caplog.text)
         assert not late.done()
@@ -149,12 +151,12 @@ async def test_sixty_four_stuck_jobs_run_at_once_and_the_next_waits(caplog: pyte
 
 
 async def test_jobs_that_each_wait_a_little_run_side_by_side() -> None:
-    """Jobs that are none of them slow, but wait for something, do not queue behind each other: 200 of 15 ms each, which
-    are 3 s one by one."""
+    """Jobs that are none of them slow, but wait for something, do not queue behind each other: 400 of 15 ms each, which
+    are 6 s one by one."""
     async with opened(patience=0.02) as (_, submit):
         began = time.monotonic()
-        await asyncio.gather(*(submit(time.sleep, 0.015) for _ in range(200)))
-        assert time.monotonic() - began < 1.5
+        await asyncio.gather(*(submit(time.sleep, 0.015) for _ in range(400)))
+        assert time.monotonic() - began < 4
 
 
 async def test_jobs_that_compute_get_few_threads() -> None:
@@ -270,7 +272,7 @@ async def test_each_job_has_exactly_one_result() -> None:
 
 async def test_idle_threads_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """Threads that have nothing to do end after a while, the watchdog too; the next job begins anew."""
-    monkeypatch.setattr(module, "_IDLE", 0.2)
+    monkeypatch.setattr(module, "_IDLE", 1.0)
     async with opened(patience=0.01) as (_, submit):
         await asyncio.gather(*(submit(time.sleep, 0.05) for _ in range(8)))
         assert ours() != []
@@ -316,15 +318,31 @@ async def test_closing_runs_what_was_submitted() -> None:
 async def test_closing_does_not_wait_for_ever() -> None:
     """A thread that is stuck is left behind; what has not begun gets an error, and what is stuck its result later."""
     loop, runner, free = asyncio.get_running_loop(), Runner(1), threading.Event()
-    stuck, waiting = runner.submit(loop, free.wait, 20), runner.submit(loop, int, 1)
+    begun = threading.Event()
+    stuck, waiting = runner.submit(loop, lambda: begun.set() or free.wait(20)), runner.submit(loop, int, 1)
+    await asyncio.to_thread(begun.wait, 20)
     began = time.monotonic()
     await asyncio.to_thread(runner.close, 0.2)
-    assert 0.1 < time.monotonic() - began < 2
+    assert 0.1 < time.monotonic() - began < 5
     with pytest.raises(RuntimeError, match="before the callback had begun"):
         await waiting
     free.set()
     assert await stuck is True
     await eventually(lambda: ours() == [])
+
+
+async def test_closing_wakes_a_watchdog_that_is_about_to_sleep() -> None:
+    """A runner that is closed while its watchdog looks for the last time before it goes to sleep is closed at once."""
+    runner, free = Runner(1, patience=1.0), threading.Event()
+    jobs = [runner.submit(asyncio.get_running_loop(), free.wait, 20) for _ in range(2)]  # the second needs the watchdog
+    free.set()
+    await asyncio.gather(*jobs)
+    assert runner._watch is not None
+    runner._watch.quiet = module._QUIET
+    began = time.monotonic()
+    await asyncio.to_thread(runner.close)
+    assert time.monotonic() - began < 4  # and not the 5 s that it waits at most
+    assert left() == []
 
 
 async def test_a_job_may_close_its_runner() -> None:

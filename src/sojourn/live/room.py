@@ -78,6 +78,11 @@ class Room:
         if self._working is None:
             self._working = self._rooms.loop.create_task(self._work())
 
+    @property
+    def work(self) -> asyncio.Task[None] | None:
+        """What is under way; None: nothing."""
+        return None if self._working is None or self._working.done() else self._working
+
     async def _work(self) -> None:
         jobs = self._jobs
         while jobs:

@@ -178,12 +178,16 @@ class Rooms:
     async def close(self) -> None:
         """Leave all rooms; their tabs may come again."""
         self._timer.cancel()
-        for room in list(self.open.values()):
+        rooms, give_up = list(self.open.values()), self.loop.time() + 5.0
+        for room in rooms:
             for connection in tuple(room.connections):
                 connection.close(AGAIN)
             self.forget(room)
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=5.0)
+        while (left := give_up - self.loop.time()) > 0:  # who leaves begins more: the application is told of it
+            under_way = self._tasks | {room.work for room in rooms if room.work is not None}
+            if not under_way:
+                break
+            await asyncio.wait(under_way, timeout=left)
         await asyncio.to_thread(self.runner.close)  # which waits for callbacks that are under way
 
     async def welcome(self, session: Session) -> None:

@@ -319,7 +319,7 @@ class Runner:
             time.sleep(self._patience / 2)
             with self._lock:
                 self._look(watch)
-                if watch.quiet > _QUIET:
+                if watch.quiet > _QUIET and not self._closed:  # else it would miss that it is to end
                     watch.fall_asleep()
 
     def _look(self, watch: _Watch) -> None:
