@@ -67,7 +67,7 @@ def test_defect_03_cleaning_up_an_expired_key_holds_up_nobody(make: Opener) -> N
     store = make(expiration_time=10, cleanup_interval=0.02)
     store.set("a", 1)
     make.clock.advance(10)
-    until = time.monotonic() + 5
+    until = time.monotonic() + 20
     while store.get_status("a") is not None and time.monotonic() < until:
         time.sleep(0.01)
     assert store.get_status("a") is None
@@ -358,10 +358,11 @@ def test_defect_15_no_store_adds_a_log_handler(make: Opener, caplog: pytest.LogC
 def test_defect_16_a_dropped_store_is_collected_and_its_thread_ends(make: Opener, tmp_path: Path) -> None:
     """A store that nobody holds is collected, while its thread runs; the thread ends by itself."""
     path = tmp_path / "dropped.db" if make.kind == "file" else None
+    others = _threads()  # of stores that other tests have dropped: they may be about to end
     store = SessionStore(SessionStoreConfig(persistence_path=path, cleanup_interval=1000, backup_interval=1000))
-    assert _threads() == set(), "a store that was never set has a thread"
+    assert _threads() <= others, "a store that was never set has a thread"
     store.set("a", {"n": [1]})
-    threads = _threads()
+    threads = _threads() - others
     assert len(threads) == 1
     gone = weakref.ref(store)
     shelf = weakref.ref(store._shelf)

@@ -132,12 +132,12 @@ def _has_python(page: Path) -> bool:
 def _servers(page: Path, request: pytest.FixtureRequest) -> Iterator[str]:
     """The addresses of those servers that a page names, for `play`."""
     code = "\n".join(block.text for block in blocks_of(page) if block.language == "python")
-    # a numbered database apart, as other tests keep to their prefixes in the first
-    yield f"127.0.0.1:{request.getfixturevalue('valkey').port}/7" if VALKEY.search(code) else ""
+    # a numbered database apart, as other tests keep to their prefixes in the first; and patience, on a busy machine
+    yield f"127.0.0.1:{request.getfixturevalue('valkey').port}/7?deadline=10" if VALKEY.search(code) else ""
     if POSTGRES.search(code):
         database = request.getfixturevalue("postgres").database()
         request.addfinalizer(database.drop)
-        yield database.url()
+        yield database.url(deadline=10)
 
 
 @pytest.mark.parametrize("page", [str(page.relative_to(ROOT)) for page in PAGES if _has_python(page)])

@@ -88,7 +88,7 @@ def test_the_rules_for_a_valkey_user_who_waits_for_replicas() -> None:
 
 def test_the_rules_for_a_valkey_user_behind_sentinels(sentinels: Sentinels) -> None:
     """Behind Sentinels a user needs what the page adds for that."""
-    url = sentinels.url().replace("://", "://shop:secret@")
+    url = sentinels.url(deadline=3).replace("://", "://shop:secret@")
     for server in sentinels.servers:
         server.do(*_valkey_rules())
     with pytest.raises(StoreUnavailable, match="'role'"):
@@ -100,7 +100,7 @@ def test_the_rules_for_a_valkey_user_behind_sentinels(sentinels: Sentinels) -> N
 
 def test_the_rules_for_a_valkey_user_of_a_cluster(valkey_cluster: Cluster) -> None:
     """In a cluster a user needs what the page adds for that. (Slots that move are moved elsewhere in the tests.)"""
-    url = valkey_cluster.url().replace("://", "://shop:secret@")
+    url = valkey_cluster.url(deadline=3).replace("://", "://shop:secret@")
     try:
         for server in valkey_cluster.servers:
             server.do(*_valkey_rules())

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,6 +20,8 @@ import httpx
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
+
+from servers.process import free_port
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 _SERVER = {
@@ -36,9 +39,7 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
     servers: list[subprocess.Popen[bytes]] = []
 
     def serve_one(name: str) -> str:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = free_port()  # none that the system may give to somebody else before it is served
         path = os.pathsep.join([str(EXAMPLES), *filter(None, [os.environ.get("PYTHONPATH")])])
         command = [sys.executable, "-m", *_SERVER[name], str(port)]
         servers.append(
@@ -79,7 +80,7 @@ def test_a_hundred_guesses_at_once(serve: Serve) -> None:
 
     answers = asyncio.run(all_guess())
     assert (answers.count(200), answers.count(429)) == (limit, 100 - limit) == (10, 90)
-    assert httpx.post(f"http://{address}/guess/1", headers=cookie).status_code == 429
+    assert httpx.post(f"http://{address}/guess/1", headers=cookie, timeout=30).status_code == 429
 
 
 def test_a_cart_that_is_filled_at_once(serve: Serve) -> None:
@@ -92,7 +93,8 @@ def test_a_cart_that_is_filled_at_once(serve: Serve) -> None:
         cookies = {"Cookie": "; ".join(f"{name}={value}" for name, value in client.cookies.items())}
         with ThreadPoolExecutor(10) as pool:
             items = ["tea", "cup"] * 20
-            answers = list(pool.map(lambda item: httpx.post(f"{address}/cart/{item}", headers=cookies), items))
+            add = partial(httpx.post, headers=cookies, timeout=30)
+            answers = list(pool.map(lambda item: add(f"{address}/cart/{item}"), items))
         assert {answer.status_code for answer in answers} == {200}
         seen = client.get("/cart").json()
         assert (seen["cart"], seen["total"]) == ({"tea": 21, "cup": 20}, 21 * 4 + 20 * 9)

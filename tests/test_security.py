@@ -299,15 +299,17 @@ def test_s12_nor_does_what_was_in_flight(site: Site) -> None:
 
 
 def test_s13_all_sessions_of_an_account_end(opens: Open) -> None:
-    """Ten thousand sessions of one user end within a second, requests in flight included, and nobody else's."""
+    """Ten thousand sessions of one user end with half a second's work, requests in flight included, and nobody
+    else's."""
     sessions = opens()
     mine = [sessions.create_session("ada", {"a": 1}) for _ in range(10_000)]
     others = [sessions.create_session("bob", {"a": 1}) for _ in range(10)]
     in_flight = sessions.session(mine[17])
     in_flight.__enter__()["late"] = 1
-    began = time.perf_counter()
+    began, worked = time.perf_counter(), time.process_time()
     assert opens("power", deadline=1.0).end_user_sessions("ada") == 10_000
-    assert time.perf_counter() - began < 1
+    assert time.process_time() - worked < 0.5  # one by one they take longer than that
+    assert time.perf_counter() - began < 3  # a busy machine may hold it up
     with pytest.raises(SessionGone):
         in_flight.__exit__(None, None, None)
     assert not any(sessions.is_session_active(session_id) for session_id in mine[::100])

@@ -72,7 +72,7 @@ def test_nobody_is_shown_anothers_page(site: Site) -> None:
         response = site.request(handler, cookie, reply=Reply(headers=_EAGER, body=b"for all"))
         return response.status, response.headers, response.body
 
-    with proxied(answer) as address, httpx.Client(base_url=address) as client:
+    with proxied(answer) as address, httpx.Client(base_url=address, timeout=30) as client:
         for path in ("/value", "/user", "/write", "/in", "/length", "/list"):
             for _ in range(2):
                 seen = {who: _ask(client, path, cookie) for who, cookie in cookies.items()}
@@ -91,7 +91,7 @@ def test_this_proxy_does_cross_pages_that_allow_it() -> None:
     def answer(path: str, cookie: str | None) -> tuple[int, list[tuple[str, str]], bytes]:
         return 200, _EAGER, str(cookie).encode()
 
-    with proxied(answer) as address, httpx.Client(base_url=address) as client:
+    with proxied(answer) as address, httpx.Client(base_url=address, timeout=30) as client:
         assert _ask(client, "/value", "name=ada") == ("name=ada", "MISS")
         assert _ask(client, "/value", "name=eve") == ("name=ada", "HIT")
 
@@ -110,4 +110,4 @@ def test_a_page_that_begins_a_session_is_not_kept(site: Site) -> None:
         return response.status, response.headers, response.body
 
     with proxied(answer) as address:
-        assert len({httpx.get(address).headers["Set-Cookie"] for _ in range(2)}) == 2
+        assert len({httpx.get(address, timeout=30).headers["Set-Cookie"] for _ in range(2)}) == 2

@@ -44,11 +44,12 @@ def test_requests_at_once_and_a_kill(kind: str, tmp_path: Path) -> None:
     them."""
     jar = Jar("127.0.0.1", tls=False)
     with serving(kind, tmp_path) as address:
-        jar.receive(httpx.get(f"{address}/sign-in").headers.get_list("set-cookie"))
+        signed_in = httpx.get(f"{address}/sign-in", timeout=30)  # it listens, and may yet be starting
+        jar.receive(signed_in.headers.get_list("set-cookie"))
         assert asyncio.run(_fire(address, str(jar.header))) == [200] * _REQUESTS
-        before = httpx.get(f"{address}/see", headers={"Cookie": str(jar.header)}).json()
+        before = httpx.get(f"{address}/see", headers={"Cookie": str(jar.header)}, timeout=30).json()
         assert (before["user"], sorted(before["cart"]["items"])) == ("ada", list(range(_REQUESTS)))
     with serving(kind, tmp_path) as address:
-        response = httpx.get(f"{address}/see", headers={"Cookie": str(jar.header)})
+        response = httpx.get(f"{address}/see", headers={"Cookie": str(jar.header)}, timeout=30)
     assert response.json() == before
     assert response.headers.get_list("set-cookie") == []

@@ -54,7 +54,7 @@ def open_one(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make]:
     @asynccontextmanager
     async def opened(**settings: Any) -> AsyncIterator[tuple[SojournStore, Clock]]:
         clock = Clock()
-        async with AsyncSessionManager(url, clock=clock, config=SessionConfig(deadline=5, **settings)) as manager:
+        async with AsyncSessionManager(url, clock=clock, config=SessionConfig(deadline=10, **settings)) as manager:
             yield SojournStore(manager), clock
 
     yield opened

@@ -41,12 +41,13 @@ def test_fifty_requests_at_once_and_a_kill(tmp_path: Path) -> None:
     start the visitor is still signed in, with all of them."""
     url, jar = f"sqlite:///{tmp_path}/sessions.db", Jar("127.0.0.1", tls=False)
     with serving(url) as address:
-        jar.receive(httpx.get(f"{address}/sign-in").headers.get_list("set-cookie"))
+        signed_in = httpx.get(f"{address}/sign-in", timeout=30)  # it listens, and may yet be starting
+        jar.receive(signed_in.headers.get_list("set-cookie"))
         assert asyncio.run(_fire(address, str(jar.header))) == [200] * _REQUESTS
-        before = httpx.get(f"{address}/see", headers={"Cookie": str(jar.header)}).json()
+        before = httpx.get(f"{address}/see", headers={"Cookie": str(jar.header)}, timeout=30).json()
         assert sorted(before["cart"]["items"]) == list(range(_REQUESTS))
         assert (before["user"], before["hits"]) == ("ada", _REQUESTS)
     with serving(url) as address:
-        response = httpx.get(f"{address}/see", headers={"Cookie": str(jar.header)})
+        response = httpx.get(f"{address}/see", headers={"Cookie": str(jar.header)}, timeout=30)
     assert response.json() == before
     assert response.headers.get_list("set-cookie") == []

@@ -101,7 +101,7 @@ def test_the_arguments_are_honoured(caplog: pytest.LogCaptureFixture) -> None:
     cookie = parse(visitor.post("/write", json={"a": 1}).headers["set-cookie"])
     assert cookie.name == "shop"
     assert cookie.flags == {"domain": "shop.example", "path": "/", "secure": "", "httponly": "", "samesite": "Strict"}
-    assert cookie.max_age in (1799, 1800)
+    assert 1740 < (cookie.max_age or 0) <= 1800
     warned = [record.getMessage() for record in caplog.records if "weaker" in record.getMessage()]
     assert len(warned) == 2
     assert "every subdomain can read and set the cookie" in warned[0]
@@ -137,7 +137,7 @@ def test_the_age_is_that_of_the_session_and_of_its_cookie() -> None:
     """``max_age`` is how long a session lasts, and its cookie; zero and less are over at once; None ends the cookie
     with the browser."""
     sent = client(secret_key="example", max_age=1209600).post("/write", json={"a": 1}).headers["set-cookie"]
-    assert parse(sent).max_age in (1209599, 1209600)
+    assert 1209540 < (parse(sent).max_age or 0) <= 1209600
     sent = client(secret_key="example", max_age=None).post("/write", json={"a": 1}).headers["set-cookie"]
     assert parse(sent).max_age is None
     for age in (0, -1):

@@ -20,7 +20,7 @@ AT = "/admin/sessions"
 
 def counter() -> App:
     """Clicks that are counted, in the file that all processes share."""
-    app = App(title="Counter", store=f"sqlite:///{Path.cwd()}/live.db")
+    app = App(title="Counter", store=f"sqlite:///{Path.cwd()}/live.db?deadline=10")
 
     @app.on_session
     def start(session: Session) -> None:

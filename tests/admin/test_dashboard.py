@@ -23,13 +23,13 @@ from sojourn.stores.sqlite import SQLiteStore
 
 @pytest.fixture
 def sessions(tmp_path: Path) -> Iterator[SessionManager]:
-    with SessionManager(f"sqlite:///{tmp_path}/sessions.db") as manager:
+    with SessionManager(f"sqlite:///{tmp_path}/sessions.db?deadline=10") as manager:
         yield manager
 
 
 @pytest.fixture
 def url(sessions: SessionManager, tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path}/sessions.db"
+    return f"sqlite:///{tmp_path}/sessions.db?deadline=10"
 
 
 @pytest.fixture
@@ -78,9 +78,10 @@ def fields(tab: Tab) -> dict[str, Any]:
 
 
 def find(tab: Tab, **values: Any) -> None:
-    """Search."""
+    """Search, and wait until all was looked at: a page that takes a moment is shown before."""
     whole = {"user": "", "handle": "", "label": "", "age": "any", "idle": "any", **values}
     tab.do("g:find", "submit", {f"g:find-{name}": value for name, value in whole.items()})
+    tab.until(lambda model: model.find("g:find-progress") is None)
 
 
 def open_one(tab: Tab, session_id: str, *, reveal: bool = True) -> str:

@@ -98,7 +98,7 @@ def seen(browser: Browser, url: str) -> Iterator[Seen]:
 
 @pytest.fixture
 def it(browser: Browser, tmp_path: Path) -> Iterator[Seen]:
-    with seen(browser, f"sqlite:///{tmp_path}/sessions.db") as made:
+    with seen(browser, f"sqlite:///{tmp_path}/sessions.db?deadline=10") as made:
         yield made
 
 
@@ -260,7 +260,7 @@ def test_broken_records(kind: str, browser: Browser, tmp_path: Path) -> None:
     says so, and it can be ended."""
     with ExitStack() as stack:
         server = stack.enter_context(Valkey()) if kind == "valkey" else None
-        url = server.url(prefix="p") if server else f"sqlite:///{tmp_path}/sessions.db"
+        url = server.url(prefix="p", deadline=10) if server else f"sqlite:///{tmp_path}/sessions.db?deadline=10"
         with SessionManager(url) as manager:
             handles = [manager.create_session(f"user{n}", {"n": n}).partition(".")[0] for n in range(12)]
         broken = handles[::3]

@@ -44,6 +44,7 @@ from sojourn.session import TICKETS
 from sojourn.stores.memory import MemoryStore
 from sojourn.testing import Clock
 from sojourn.tickets import ticket
+from worlds import PATIENT
 
 REDACTION = Redaction()
 
@@ -459,7 +460,7 @@ async def test_many_writers_and_operators_lose_nothing(url: str, tmp_path: Path)
     the operators through a manager of their own: all of it is there."""
     place = f"sqlite:///{tmp_path / 's'}" if url == "sqlite" else MemoryStore()
     other = f"sqlite:///{tmp_path / 's'}" if url == "sqlite" else Shared(place)  # type: ignore[arg-type]
-    async with desk(place) as one, AsyncSessionManager(other) as manager:  # type: ignore[arg-type]
+    async with desk(place, config=PATIENT) as one, AsyncSessionManager(other, config=PATIENT) as manager:  # type: ignore[arg-type]
         handle = await stored(one.manager, {"items": [], "by": {str(at_): 0 for at_ in range(5)}, "n": 0})
 
         async def writer(number: int) -> None:

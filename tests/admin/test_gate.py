@@ -448,7 +448,7 @@ def test_a_session_that_ends_elsewhere_closes_the_page(kind: str) -> None:
 def test_a_socket_comes_through_the_host_again() -> None:
     """A socket that the host's check let in is closed with 1013 after a while, so that the tab comes through the host's
     middleware again; with the ticket that it was given, it goes on where it was."""
-    with gated(HostCheck(Host("ada"), life=0.3)) as site:
+    with gated(HostCheck(Host("ada"), life=3.0)) as site:  # long enough for a click on a machine that pauses
         ada = site.operator()
         tab = ada.tab()
         assert tab.click("s:button")["t"] == "changes"

@@ -225,6 +225,8 @@ def work(page: Page, sessions: dict[str, str], each: Callable[[str], None], writ
     look_at(page, sessions["plain"])
     act_on(page)
     for _ in range(2):
+        turn_to(page, 2)  # which takes away what was said before
+        expect(page.locator("[data-id='g:one-done']")).to_be_hidden()
         confirm(page, "one-rotate")
         done(page, "nobody has it")
         each(handle_of(sessions["plain"]))
@@ -252,7 +254,7 @@ def work(page: Page, sessions: dict[str, str], each: Callable[[str], None], writ
 def test_no_id_leaves(browser: Browser, tmp_path: Path, secrets: Secrets) -> None:
     """Through all views and all actions, in Chromium: not in the page, nor in an answer, a header, a frame, a request,
     the audit, or any log at any level."""
-    url, kept, audit = f"sqlite:///{tmp_path}/sessions.db", Kept(), list[Entry]()
+    url, kept, audit = f"sqlite:///{tmp_path}/sessions.db?deadline=10", Kept(), list[Entry]()
     with Elsewhere(url) as elsewhere, kept.logs():
         sessions = crowd(elsewhere, secrets)
         dashboard = Dashboard(url, password=PASSWORD, audit=audit.append)
@@ -290,7 +292,7 @@ def test_no_id_leaves(browser: Browser, tmp_path: Path, secrets: Secrets) -> Non
 @pytest.mark.battery
 def test_no_id_is_printed(browser: Browser, tmp_path: Path, secrets: Secrets) -> None:
     """The same of ``sojourn dashboard``, a process of its own: not on its standard output, nor in its errors."""
-    url, kept = f"sqlite:///{tmp_path}/sessions.db", Kept()
+    url, kept = f"sqlite:///{tmp_path}/sessions.db?deadline=10", Kept()
     command = [sys.executable, "-m", "sojourn", "dashboard", url, "--port", "0", "--no-browser", "--json"]
     out, errors = tmp_path / "out", tmp_path / "errors"
     with Elsewhere(url) as elsewhere, out.open("wb") as told, errors.open("wb") as complained:
@@ -322,7 +324,7 @@ def test_no_id_is_printed(browser: Browser, tmp_path: Path, secrets: Secrets) ->
 def test_an_id_that_is_typed_is_not_repeated(tmp_path: Path, secrets: Secrets) -> None:
     """An operator who takes a whole id for a handle (pasted from a cookie, say) finds the session, and the id is in no
     log, in no line of the audit, and in nothing that is shown."""
-    url, kept = f"sqlite:///{tmp_path}/sessions.db", Kept()
+    url, kept = f"sqlite:///{tmp_path}/sessions.db?deadline=10", Kept()
     with SessionManager(url) as manager, kept.logs():
         session_id = secrets.add(manager.create_session("ada"))
         dashboard = Dashboard(url, password=PASSWORD, audit=lambda entry: kept.keep("audit", entry))
@@ -336,6 +338,7 @@ def test_an_id_that_is_typed_is_not_repeated(tmp_path: Path, secrets: Secrets) -
             tab.do("g:nav", "select", "sessions")
             search = {"g:find-user": "", "g:find-label": "", "g:find-age": "any", "g:find-idle": "any"}
             tab.do("g:find", "submit", {**search, "g:find-handle": session_id})
+            tab.until(lambda model: model.find("g:find-progress") is None)  # all was looked at
             assert tab.shows("g:found")["keys"] == [handle_of(session_id)]
             ada.load()
             tab.leave()
@@ -346,7 +349,7 @@ def test_an_id_that_is_typed_is_not_repeated(tmp_path: Path, secrets: Secrets) -
 def test_what_is_searched_is_found(tmp_path: Path, secrets: Secrets) -> None:
     """The search can fail: ids, secrets and digests that are planted, each in another place and form, are all found
     there."""
-    url, kept = f"sqlite:///{tmp_path}/sessions.db", Kept()
+    url, kept = f"sqlite:///{tmp_path}/sessions.db?deadline=10", Kept()
     with SessionManager(url) as manager, kept.logs():
         planted = secrets.add(manager.create_session("ada"))
         secret = planted.partition(".")[2]

@@ -48,7 +48,7 @@ async def test_a_round(store: str, tmp_path: Path, valkey: Valkey) -> None:
     urls = {
         "memory": "memory://",
         "sqlite": f"sqlite:///{tmp_path}/sessions.db?deadline=10",
-        "valkey": valkey.url(clock="caller", prefix=fresh_prefix()),
+        "valkey": valkey.url(clock="caller", prefix=fresh_prefix(), deadline=10),
     }
     crowd = [Summary.of(record) for record in records(1200, NOW)]
     hidden, crowd = crowd[-1], crowd[:-1]
@@ -79,7 +79,7 @@ async def test_an_empty_store() -> None:
 async def test_what_the_feed_tells(tmp_path: Path) -> None:
     """Who has ended leaves the lists at once, and who has come or changed is in them, before the next round and after
     it; the lists stay full while some of them end."""
-    async with patrolled(f"sqlite:///{tmp_path}/sessions.db", "a" * 22) as (manager, walker):
+    async with patrolled(f"sqlite:///{tmp_path}/sessions.db?deadline=10", "a" * 22) as (manager, walker):
         await fill(manager.store, 600, NOW)
         walker.forget("nobody's")
         await whole_round(walker)
@@ -135,7 +135,7 @@ async def test_a_step_costs_the_same_among_many(tmp_path: Path) -> None:
     """A step meets some hundreds of sessions, whether there are a thousand or ten times as many, and the memory it
     takes is bounded."""
     for total in (1000, 10_000):
-        async with patrolled(f"sqlite:///{tmp_path}/{total}.db?durability=process") as (manager, walker):
+        async with patrolled(f"sqlite:///{tmp_path}/{total}.db?durability=process&deadline=10") as (manager, walker):
             await fill(manager.store, total, NOW)
             seen = 0
             for _ in range(3):
@@ -149,7 +149,7 @@ async def test_an_outage(valkey: Valkey) -> None:
     """While the store is away a step says so, and the figures of the last round stay; once it is back a round is whole
     again."""
     with Proxy(valkey.port) as proxy:
-        url = through(valkey.url(clock="caller", prefix=fresh_prefix(), deadline=1), proxy)
+        url = through(valkey.url(clock="caller", prefix=fresh_prefix(), deadline=2), proxy)
         async with patrolled(url) as (manager, walker):
             await fill(manager.store, 700, NOW)
             await whole_round(walker)
@@ -166,7 +166,7 @@ async def test_an_outage(valkey: Valkey) -> None:
 
 async def test_a_step_that_is_cancelled(tmp_path: Path, valkey: Valkey) -> None:
     """A step that is broken off takes nothing from the next round: it is whole."""
-    async with patrolled(valkey.url(clock="caller", prefix=fresh_prefix())) as (manager, walker):
+    async with patrolled(valkey.url(clock="caller", prefix=fresh_prefix(), deadline=10)) as (manager, walker):
         await fill(manager.store, 700, NOW)
         for _ in range(2):
             step = asyncio.create_task(walker.step())
@@ -192,7 +192,7 @@ def test_how_many_users(total: int) -> None:
 
 async def test_who_is_listed_is_looked_at_again(tmp_path: Path) -> None:
     """`freshen` takes ended sessions out of the lists, and has the size that a session has now."""
-    async with AsyncSessionManager(f"sqlite:///{tmp_path}/sessions.db") as manager:
+    async with AsyncSessionManager(f"sqlite:///{tmp_path}/sessions.db?deadline=10") as manager:
         kept, gone = [await manager.create_session(data={"x": "x" * size}) for size in (10, 20)]
         patrol = Patrol(manager, lambda handle: False)
         await patrol.step()

@@ -26,9 +26,9 @@ from sojourn.admin.reports import HANDLE, meter_of
 from sojourn.store import HISTORY
 from sojourn.stores.memory import MemoryStore
 from sojourn.watching import hub
-from worlds import Through
+from worlds import PATIENT, Through
 
-IMPATIENT = SessionConfig(deadline=1)
+IMPATIENT = SessionConfig(deadline=2)
 
 
 @pytest.fixture(autouse=True)
@@ -57,6 +57,7 @@ def near(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 async def two(url: str, **settings: Any) -> AsyncIterator[tuple[AsyncSessionManager, AsyncSessionManager]]:
     """The manager whose sessions are shown, and the visitors', with a connection and locks of its own; in memory they
     share the store."""
+    settings = {"config": PATIENT} | settings
     shown = AsyncSessionManager(url, **settings)
     visitors = AsyncSessionManager(shown.store if url == "memory://" else url, **settings)
     try:
@@ -101,7 +102,7 @@ async def test_what_happens_is_told(url: str) -> None:
         assert (found.well, found.why, found.outages) == (True, "", ())
         assert found.since is not None
         assert found.since <= found.at
-        assert 0 < (found.latency_p50 or 0) <= (found.latency_p99 or 0) < 1
+        assert 0 < (found.latency_p50 or 0) <= (found.latency_p99 or 0) < 10
         assert "by the dashboard" in found.latency_source
         assert (found.bytes is None) == (url == "memory://" or url.startswith(("valkey", "redis")))
         assert (found.processes, found.merged, found.sockets) == (0, 0, None)
@@ -110,12 +111,12 @@ async def test_what_happens_is_told(url: str) -> None:
 
 async def test_evictions_are_told(near: str) -> None:
     """Sessions that give way to newer ones are counted as evicted."""
-    async with two(near, config=SessionConfig(max_sessions_per_user=1)) as (shown, visitors):
+    async with two(near, config=SessionConfig(deadline=10, max_sessions_per_user=1)) as (shown, visitors):
         pulse = Pulse(shown)
         await pulse.start()
         for _ in range(3):
             await visitors.create_session("ada")
-        found = await read(pulse, lambda found: total(found)[1]["evicted"] == 2)
+        found = await read(pulse, lambda found: total(found)[1]["evicted"] == 2 and total(found)[0] == 3)
         assert total(found)[:2] == (3, {"evicted": 2})
         await pulse.stop()
 
@@ -177,7 +178,7 @@ async def test_what_is_counted_while_nobody_looks(near: str, monkeypatch: pytest
 
 async def test_commits_while_many_are_made(url: str) -> None:
     """Every commit is counted, once, also when hundreds are made at a time."""
-    async with two(url, config=SessionConfig(deadline=10)) as (shown, visitors):
+    async with two(url) as (shown, visitors):
         pulse = Pulse(shown)
         await pulse.start()
         ids = [await visitors.create_session(data={"n": 0}) for _ in range(20)]
@@ -188,7 +189,7 @@ async def test_commits_while_many_are_made(url: str) -> None:
                     session["n"] = number
 
         await asyncio.gather(*map(work, ids))
-        await read(pulse, lambda found: total(found)[2] >= 500)
+        await read(pulse, lambda found: total(found)[2] >= 500 and total(found)[0] >= 20)
         await asyncio.sleep(0.1)
         found = pulse.reading() if url != "memory://" else await read(pulse, lambda found: found.heard_per_minute)
         assert total(found)[::2] == (20, 500)
@@ -295,18 +296,18 @@ async def test_a_server_that_is_killed(make: Callable[[], Valkey | PostgreSQL]) 
             await read(pulse, lambda found: found.well and total(found)[0] == 1)
             killed_at = time.time()
             server.kill()
-            found = await read(pulse, lambda found: not found.well, within=3)
-            assert killed_at - 1 <= found.outages[0].began <= time.time()
+            found = await read(pulse, lambda found: not found.well)
+            assert killed_at - 2 <= found.outages[0].began <= time.time()
             late = Pulse(shown)
             began = time.monotonic()
             await late.start()
-            assert time.monotonic() - began < 5
+            assert time.monotonic() - began < 8  # it asks twice
             assert not late.reading().well
             assert late.reading().sessions is None
             server.start()
             back_at = time.time()
             found = await read(pulse, lambda found: found.well)
-            assert killed_at - 1 <= found.outages[0].began < back_at
+            assert killed_at - 2 <= found.outages[0].began < back_at
             assert (found.outages[0].ended or 0) >= back_at - 3
             await read(late, lambda found: found.well and found.sessions is not None)
             before = total(pulse.reading())
@@ -319,7 +320,7 @@ async def test_a_server_that_is_killed(make: Callable[[], Valkey | PostgreSQL]) 
                 await asyncio.sleep(0.1)
             await read(late, lambda found: total(found)[0] >= 1)
             server.hang()
-            await read(pulse, lambda found: not found.well, within=5)
+            await read(pulse, lambda found: not found.well)
             server.go_on()
             found = await read(pulse, lambda found: found.well)
             assert len(found.outages) == 2
@@ -355,7 +356,7 @@ async def test_a_manager_that_is_closed() -> None:
 async def test_the_board_is_no_session(near: str) -> None:
     """The record in which processes report is counted nowhere: not among the sessions, those that begin, the commits
     and what changed."""
-    async with two(near, config=SessionConfig(record_changes=True)) as (shown, visitors):
+    async with two(near, config=SessionConfig(deadline=10, record_changes=True)) as (shown, visitors):
         pulse = Pulse(shown)
         await pulse.start()
         assert await shown.store.load(HANDLE) is not None

@@ -24,7 +24,7 @@ from sojourn.admin import reports
 from sojourn.admin.pulse import Pulse
 from sojourn.admin.reports import HANDLE, Board, Report, Seen, meter_of, report, reporting
 from sojourn.stores.memory import MemoryStore
-from worlds import Through
+from worlds import PATIENT, Through
 
 _PROCESS = """
 import os, sys, time
@@ -132,9 +132,17 @@ async def test_latencies_of_another_process() -> None:
         for number in range(10):
             await served.update(session_id, "n", lambda _, number=number: number)
         found = await read(pulse, lambda found: "loads and commits of one process" in found.latency_source)
-        assert 0.04 < (found.latency_p99 or 0) < 0.5
+        assert 0.04 < (found.latency_p99 or 0) < 5
         await pulse.stop()
         await one.stopped()
+
+
+async def _turns(store: Through, number: int) -> None:
+    """Wait until a process has looked at the board so often."""
+    give_up = time.monotonic() + 10
+    while store.calls.count("load") < number:
+        assert time.monotonic() < give_up, "nobody looks"
+        await asyncio.sleep(0.02)
 
 
 async def test_while_nobody_asks() -> None:
@@ -146,7 +154,7 @@ async def test_while_nobody_asks() -> None:
         assert report(served) is one
         assert reporting(served) is one
         meter = meter_of(served)
-        await asyncio.sleep(0.4)
+        await _turns(store, 3)
         assert set(store.calls) == {"load"}
         assert not meter.in_use
         pulse = Pulse(shown)
@@ -161,7 +169,7 @@ async def test_while_nobody_asks() -> None:
             await asyncio.sleep(0.02)
         assert not meter.in_use
         store.calls.clear()
-        await asyncio.sleep(0.4)
+        await _turns(store, 3)
         assert set(store.calls) == {"load"}
         await one.stopped()
         assert reporting(served) is None
@@ -180,12 +188,11 @@ async def test_a_dashboard_that_died(monkeypatch: pytest.MonkeyPatch) -> None:
         await board.put(record, {"asks:died": 7})
         one = report(served)
         give_up = time.monotonic() + 10
-        while not store.writes:
-            assert time.monotonic() < give_up
+        while not store.writes or (record := await board.load()) is None or set(record.fields) != {"asks:died"}:
+            assert time.monotonic() < give_up, "it is still asked"
             await asyncio.sleep(0.02)
-        await asyncio.sleep(0.8)
         store.calls.clear()
-        await asyncio.sleep(0.4)
+        await _turns(store, 4)
         assert store.writes == []
         record = await board.load()
         assert record is not None
@@ -225,12 +232,12 @@ def test_a_blocking_manager() -> None:
     assert {thread.name for thread in set(threading.enumerate()) - before} == {"sojourn-report"}
     one.stop()
     one.stop()
-    assert set(threading.enumerate()) == before
+    assert set(threading.enumerate()) <= before  # one of before may have ended meanwhile
     again = report(sessions)
     assert again is not one
     sessions.close()
     give_up = time.monotonic() + 10
-    while set(threading.enumerate()) != before:
+    while not set(threading.enumerate()) <= before:
         assert time.monotonic() < give_up
         time.sleep(0.01)
     assert reporting(sessions.engine) is None
@@ -266,7 +273,7 @@ async def test_an_outage_that_only_another_process_saw(how: str) -> None:
             await asyncio.sleep(2.5)
             server.go_on()
         ended = time.time()
-        async with AsyncSessionManager(server.url()) as shown:
+        async with AsyncSessionManager(server.url(), config=PATIENT) as shown:
             pulse = Pulse(shown)
             await pulse.start()
             found = await read(pulse, lambda found: found.outages)
@@ -358,16 +365,23 @@ async def test_a_store_that_fails_a_process() -> None:
     """Whatever the store does to a process that reports, that raises nothing and goes on."""
     store = Through(MemoryStore())
 
+    failed: list[str] = []
+
     async def fails(*_: Any, **__: Any) -> None:
-        raise StoreError("it is not there")
+        failed.append("it is not there")
+        raise StoreError(failed[-1])
 
     async with AsyncSessionManager(store) as served, AsyncSessionManager(store.store) as shown:
         one, pulse = report(served), Pulse(shown)
         await pulse.start()
         await read(pulse, lambda found: found.processes == 1)
         for operation in ("load", "commit"):
+            failed.clear()
             store.before = {operation: fails}
-            await asyncio.sleep(0.3)
+            give_up = time.monotonic() + 10
+            while len(failed) < 2:
+                assert time.monotonic() < give_up, "it does not report"
+                await asyncio.sleep(0.02)
             store.before = {}
             served.counts["refused"] += 1
             await read(pulse, lambda found: found.refused == served.counts["refused"])

@@ -715,7 +715,7 @@ def test_no_id_is_told(caplog: pytest.LogCaptureFixture) -> None:
     """In all of this no session id, no password and no token gets into a page, a log line at INFO or above, or the
     audit; the cookie alone has the id."""
     caplog.set_level(logging.INFO)
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    caplog.set_level(logging.WARNING, "httpx")
     with gated(Password(PASSWORD, pause=0)) as site:
         ada = site.operator()
         ada.sign_in("wrong horse battery")
@@ -855,6 +855,12 @@ def test_another_sites_page_gets_nowhere(browser: Browser, kind: str, name: str)
             evil.goto(f"http://{name}:{port}/")
             results = evil.evaluate("attack()")
             evil.wait_for_timeout(500)
+            give_up = time.monotonic() + 20
+            while any(frame.url in ("", "about:blank") for frame in evil.frames):  # each is answered, or refused
+                assert time.monotonic() < give_up, "a frame stays empty"
+                evil.wait_for_timeout(50)
+            for frame in evil.frames:
+                frame.wait_for_load_state()
             framed = [frame.url for frame in evil.frames if SECRET in frame.content()]
         assert framed == []
         assert site.passed.requests[before:] == []

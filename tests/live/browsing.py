@@ -124,9 +124,11 @@ class Visits:
         return self
 
     def __exit__(self, *why: object) -> None:
-        for guest in self.guests:
-            guest.close()
-        self._serving.__exit__(*why)
+        try:
+            for guest in self.guests:
+                guest.close()
+        finally:  # whatever has become of the browser: nothing ends the server's thread but this
+            self._serving.__exit__(*why)
         if why[0] is None:
             assert [one for guest in self.guests for one in guest.complaints] == []
 

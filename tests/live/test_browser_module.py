@@ -117,7 +117,8 @@ class Server:
         ]
         listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
-        config = uvicorn.Config(Starlette(routes=routes), log_level="critical", lifespan="off", ws="websockets-sansio")
+        quiet = {"log_level": "critical", "log_config": None}  # the loggers of this process are as they were
+        config = uvicorn.Config(Starlette(routes=routes), lifespan="off", ws="websockets-sansio", **quiet)
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [listener]})
         self._thread.start()
@@ -164,8 +165,9 @@ class Server:
         try:
             while True:
                 frame = json.loads(await socket.receive_text())
+                is_answered = frame["t"] == "event" and self.answering  # before a test sees it, and says otherwise
                 self.frames.append(frame)
-                if frame["t"] == "event" and self.answering:
+                if is_answered:
                     await socket.send_text(json.dumps({"t": "ack", "n": frame["n"]}))
         except WebSocketDisconnect:
             self.sockets.remove(socket)
@@ -202,21 +204,20 @@ def browser() -> Iterator[Browser]:
 def shown(browser: Browser, *children: Frame, quiet: bool = True, **options: Any) -> Iterator[tuple[Server, Page]]:
     """A page with these widgets, once its socket is open. ``quiet``: the browser must have nothing to complain of."""
     server = Server(*children)
-    context = browser.new_context(**options)
     try:
-        page = context.new_page()
-        page.set_default_timeout(20_000)
-        complaints: list[str] = []
-        bad = ("error", "warning") if quiet else ("error",)
-        page.on("console", lambda one: complaints.append(one.text) if one.type in bad else None)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.goto(server.url)
-        live(page)
-        eventually(lambda: bool(server.hellos))
-        yield server, page
-        assert [one for one in complaints if not EXPECTED(one)] == []
+        with browser.new_context(**options) as context:
+            page = context.new_page()
+            page.set_default_timeout(20_000)
+            complaints: list[str] = []
+            bad = ("error", "warning") if quiet else ("error",)
+            page.on("console", lambda one: complaints.append(one.text) if one.type in bad else None)
+            page.on("pageerror", lambda error: complaints.append(str(error)))
+            page.goto(server.url)
+            live(page)
+            eventually(lambda: bool(server.hellos))
+            yield server, page
+            assert [one for one in complaints if not EXPECTED(one)] == []
     finally:
-        context.close()
         server.stop()
 
 
@@ -396,11 +397,13 @@ def test_a_silent_server_is_left(browser: Browser) -> None:
     """A ping goes out every 25 s; a socket on which nothing comes for 10 s after it is given up for another."""
     with shown(browser) as (server, page):
         page.clock.install()
-        page.reload()
+        with page.expect_websocket() as opened:
+            page.reload()
         eventually(lambda: len(server.hellos) == 2)
         page.clock.run_for(25_000)
         eventually(lambda: server.frames[-1] == {"t": "ping"})
-        server.say({"t": "pong"})
+        with opened.value.expect_event("framereceived"):  # it has come before time goes on
+            server.say({"t": "pong"})
         page.clock.run_for(20_000)
         assert len(server.hellos) == 2
         page.clock.run_for(5_000)
@@ -622,6 +625,7 @@ def test_the_end(browser: Browser) -> None:
         page.wait_for_timeout(700)
         assert len(server.hellos) == 2
         page.get_by_role("button", name="Start again").click()
+        eventually(lambda: len(server.hellos) == 3)
         live(page)
         server.say({"t": "error", "code": "version", "message": "another"})
         expect(page.get_by_role("alert")).to_contain_text("Please load it anew.")

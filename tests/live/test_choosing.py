@@ -429,10 +429,17 @@ def test_a_large_tree_is_quick(browser: Browser) -> None:
     with shown(browser, widget("text", "x", text="x")) as (server, page):
         page.evaluate("import('/_live/more.js')")
         add = {"op": "add", "into": "", "after": "", "widget": widget("tree", "t", **tree_of(nodes))}
-        page.evaluate("window.began = performance.now()")
+        browsers = page.context.new_cdp_session(page)
+        browsers.send("Performance.enable", {"timeDomain": "threadTicks"})  # what it works: it may be held up for long
+
+        def worked() -> float:
+            metrics = browsers.send("Performance.getMetrics")["metrics"]
+            return float(next(one["value"] for one in metrics if one["name"] == "TaskDuration"))
+
+        before = worked()
         server.change("s", 1, add)
         expect(page.get_by_role("treeitem")).to_have_count(96)
-        assert page.evaluate("performance.now() - began") < 1000
+        assert 0 < worked() - before < 1
 
 
 def deep(id_: str, count: int) -> list[dict[str, Any]]:
@@ -496,6 +503,7 @@ def test_a_question_that_is_no_more(browser: Browser, change: str) -> None:
     }
     with shown(browser, button, widget("text", "x", text="before")) as (server, page):
         page.get_by_role("button", name="End it").click()
+        expect(page.locator("dialog")).to_be_visible()  # what asks may be still on its way
         server.change("s", 1, changes[change], update(x={"text": "after"}))
         expect(page.get_by_text("after", exact=True)).to_be_attached()
         page.locator("dialog .primary").click()

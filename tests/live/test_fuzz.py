@@ -316,7 +316,7 @@ def test_garbage(site: Site, frames: list[str | bytes], hello: bool) -> None:
         for frame in frames:
             tab.raw(frame)
         tab.send({"t": "ping"})
-        while tab.next(2)["t"] != "pong":
+        while tab.next()["t"] != "pong":
             pass
     except ConnectionClosed as error:
         closed = error.rcvd and error.rcvd.code

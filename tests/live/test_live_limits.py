@@ -59,12 +59,12 @@ def test_a_frame_that_is_too_long_is_refused() -> None:
 def test_who_sends_too_much_has_to_wait() -> None:
     """Beyond a burst, frames are taken at the rate that is allowed: none is lost, and others are not slowed down."""
     with served(typing_app(events_per_second=100.0, burst=20.0)) as site:
+        began = time.monotonic()  # before the socket is open: from then on there is more and more that it may send
         eager, other = site.visitor().open(), site.visitor().open()
-        began = time.monotonic()
         sent = [eager.event("g:text", "change", f"{n}") for n in range(320)]
         quick = time.monotonic()
         other.change("g:text", "quick")
-        assert time.monotonic() - quick < 1.5
+        assert time.monotonic() - quick < 2.5
         eager.answer(sent[-1])
         assert 2.9 < time.monotonic() - began < 9
         assert eager.shows("g:text")["value"] == "319"
@@ -97,7 +97,7 @@ def test_events_that_wait_are_bounded() -> None:
 def test_who_does_not_read_is_dropped() -> None:
     """What a socket does not take piles up nowhere: the room keeps a bounded log, and the socket is dropped when it has
     taken nothing for the time that is allowed. Another tab of the session gets everything."""
-    app = App(limits=Limits(patience=1.0))
+    app = App(limits=Limits(patience=3.0))  # who reads may pause for a moment
     app.button("Ask", key="ask")
     with served(app) as site:
         visitor = site.visitor()
@@ -105,7 +105,7 @@ def test_who_does_not_read_is_dropped() -> None:
         room = room_of(site, reading)
         label = app.text("", key="label")
         until(lambda: len(room.connections) == 2, "both tabs")
-        give_up = time.monotonic() + 30
+        give_up = time.monotonic() + 40
         for n in count():  # until the buffers between are full: how much goes into them is the system's to say
             label.text = f"{n} " + "x" * 200_000
             reading.until(lambda page, n=n: shown_first(page) == n)
@@ -116,8 +116,8 @@ def test_who_does_not_read_is_dropped() -> None:
             assert time.monotonic() < give_up, "who does not read was not dropped"
         assert n > 5
         assert reading.click("g:ask")["t"] == "ack"
-        with pytest.raises((ConnectionClosed, TimeoutError)):
-            stuck.until(lambda _: False, 1)
+        with pytest.raises(ConnectionClosed):
+            stuck.until(lambda _: False)
 
 
 def test_who_is_behind_gets_a_page() -> None:
@@ -161,8 +161,10 @@ def test_who_comes_again_gets_what_was_missed() -> None:
                 until(lambda: site.call(lambda: not app.everyone._flushing and not app.everyone._scheduled), "rest")
             tab.frames.clear()
             tab.connect()
+            missed = ["page"] if whole else ["changes"] * (2 * changes)
+            tab.until(lambda _, missed=missed: len(tab.frames) >= len(missed))
             tab.quiet()
-            assert [frame["t"] for frame in tab.frames] == (["page"] if whole else ["changes"] * (2 * changes))
+            assert [frame["t"] for frame in tab.frames] == missed
             assert tab.model.children == visitor.load().children
         for stream in ("s", "g"):
             for way in range(4):
@@ -172,6 +174,7 @@ def test_who_comes_again_gets_what_was_missed() -> None:
                 setattr(tab.model, stream, other)
                 tab.frames.clear()
                 tab.connect()
+                tab.next()
                 tab.quiet()
                 assert [frame["t"] for frame in tab.frames] == ["page"]
                 assert tab.model.children == visitor.load().children
@@ -213,7 +216,7 @@ def test_tabs_that_come_and_go_leave_nothing() -> None:
 
 def test_who_says_no_hello_is_turned_away() -> None:
     """A socket that says nothing, or something else first, is closed; nothing of it stays."""
-    with served(typing_app(patience=0.5)) as site:
+    with served(typing_app(patience=2.0)) as site:
         visitor = site.visitor()
         first = visitor.open()
         room = room_of(site, first)
@@ -231,7 +234,7 @@ def test_who_says_no_hello_is_turned_away() -> None:
             tab.socket = visitor.connect()
             if frame is not None:
                 tab.raw(frame)
-            assert tab.closed(5) == 1008
+            assert tab.closed() == 1008
             assert [one["t"] for one in tab.frames] == ["error"]
         assert tab.model.props("g:text")["value"] == ""
         assert len(room.connections) == 1

@@ -27,11 +27,15 @@ class _Watcher:
         self._handles = handles
         self.of_all: list[list[Any]] = []
         self.of_each: dict[str, list[list[Any]]] = {handle: [] for handle in handles}
+        self.begun = False
+        """Whether it is told of all, from now on."""
         self.states: dict[str, Any] = {}
         self.ended: set[str] = set()
 
     async def watch_all(self) -> None:
-        async for change in await self._begun():
+        watch = await self._begun()
+        self.begun = True
+        async for change in watch:
             if change.kind not in ("changed", "missed"):
                 self.of_all.append([change.id, change.kind, change.handle])
                 self.ended |= {change.handle} if change.kind == "ended" else set()
@@ -74,7 +78,7 @@ async def _follow(direct: str, cut: str, ids: list[str], changes: int, number: i
     watcher = _Watcher(watching, writing, handles)
     tasks = [asyncio.create_task(watcher.watch_all())]
     tasks += [asyncio.create_task(watcher.watch_one(handle)) for handle in handles]
-    while len(watcher.states) < len(handles):
+    while not watcher.begun or len(watcher.states) < len(handles):
         await asyncio.sleep(0.05)
     await _told("ready")
 

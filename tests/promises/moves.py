@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -14,6 +16,9 @@ from pathlib import Path
 from talking import hear, ready, say
 
 from sojourn import Handle, SessionConfig, SessionManager, ids
+from sojourn.cli import main
+from sojourn.moving import Copying
+from sojourn.record import Record
 
 __all__ = ["MOVING", "Truth", "go_on"]
 
@@ -97,4 +102,18 @@ def _write(
     return truth
 
 
-MOVING: tuple[Callable[..., None], ...] = (go_on,)
+def copy_for_long(source: str, target: str, quickly: str) -> None:
+    """Copy, and take a few seconds more once so many were made: time enough to be killed among the writes."""
+    signal.alarm(280)
+    bring = Copying._bring
+
+    async def slowly(copying: Copying, pair: tuple[Record, Record | None]) -> None:
+        if copying.created >= int(quickly):
+            await asyncio.sleep(2 * random.random())  # each its own: some are written all the time
+        await bring(copying, pair)
+
+    Copying._bring = slowly  # type: ignore[method-assign]
+    sys.exit(main(["copy", source, target, "--json"]))
+
+
+MOVING: tuple[Callable[..., None], ...] = (go_on, copy_for_long)

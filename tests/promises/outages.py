@@ -1,4 +1,5 @@
 """What befalls a Valkey or Redis server, and how it is over again. Each is done to a real server, or to the way there.
+Each lasts for 5 seconds at least, if nobody ends it: longer than the tests look on, though the machine may pause.
 
 A server that is to be killed keeps what it holds (``appendonly``), so that nothing but the outage is seen.
 """
@@ -64,7 +65,7 @@ def _load_slowly(way: Way) -> None:
         way.admin.receive()
     way.server.kill()
     config = way.server.folder / "server.conf"
-    config.write_text(f"{config.read_text()}\nkey-load-delay 150\n")
+    config.write_text(f"{config.read_text()}\nkey-load-delay 300\n")
     way.server.start(wait=False)
     until(lambda: _says_loading(way), "LOADING")
 
@@ -135,7 +136,7 @@ OUTAGES = (
     Outage("stopped", _stop, _start),
     Outage("hung", lambda way: way.server.hang(), lambda way: way.server.go_on()),
     Outage("loading", _load_slowly, lambda way: way.server.wait()),
-    Outage("paused", lambda way: way.admin.do("CLIENT", "PAUSE", 2000), lambda way: way.admin.do("PING")),
+    Outage("paused", lambda way: way.admin.do("CLIENT", "PAUSE", 5000), lambda way: way.admin.do("PING")),
     Outage(
         "paused for writes",
         lambda way: way.admin.do("CLIENT", "PAUSE", 60_000, "WRITE"),
@@ -148,7 +149,7 @@ OUTAGES = (
     Outage("busy with a script", _run_a_script_for_ever, _kill_the_script),
     Outage("too many clients", _take_no_clients, lambda way: way.admin.do("CONFIG", "SET", "maxclients", 1000)),
     Outage("another password", _ask_for_a_password, lambda way: way.admin.do("CONFIG", "SET", "requirepass", "")),
-    Outage("far away", lambda way: way.proxy.delay(1.0), lambda way: way.proxy.pass_on()),
+    Outage("far away", lambda way: way.proxy.delay(2.5), lambda way: way.proxy.pass_on()),
     Outage("held up", lambda way: way.proxy.hold(), lambda way: way.proxy.pass_on()),
     Outage("silent", lambda way: way.proxy.swallow(), lambda way: way.proxy.pass_on()),
     Outage("refusing", lambda way: way.proxy.refuse(), lambda way: way.proxy.pass_on()),

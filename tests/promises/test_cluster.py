@@ -15,7 +15,7 @@ from servers.valkey import Cluster, Valkey
 from sojourn import OutcomeUnknown, SessionConfig, StoreUnavailable
 
 WRITERS, SESSIONS = 8, 24
-DEADLINE = 1.0
+DEADLINE = 2.0
 
 
 @pytest.fixture
@@ -58,12 +58,14 @@ async def test_slots_that_move_under_load(world: worlds.World, opened: Opened, c
 
     async def caller(number: int) -> dict[int, int]:
         if number == WRITERS:
-            for at in range(3):
-                source, target = cluster.servers[at], cluster.servers[(at + 1) % 3]
-                moved.append(
-                    await world.aside(lambda source=source, target=target: _move_slots(cluster, source, target))
-                )
-            going.clear()
+            try:
+                for at in range(3):
+                    source, target = cluster.servers[at], cluster.servers[(at + 1) % 3]
+                    moved.append(
+                        await world.aside(lambda source=source, target=target: _move_slots(cluster, source, target))
+                    )
+            finally:
+                going.clear()
             return {}
         mine = dict.fromkeys(range(number, SESSIONS, WRITERS), 0)
         while going:
@@ -87,7 +89,7 @@ async def test_slots_that_move_under_load(world: worlds.World, opened: Opened, c
 async def test_a_node_that_is_away(world: worlds.World, opened: Opened, cluster: Cluster) -> None:
     """A node is killed: whoever has a session there is answered within the deadline, nobody is told that there is none,
     and when it is back all that was acknowledged is there, with no restart."""
-    deadline, slack = 0.4, 0.3
+    deadline, slack = 1.2, 1.0
     sessions = opened(cluster.url(), config=SessionConfig(deadline=deadline))
     ids = [await sessions.create_session("ada", {"visits": 0}) for _ in range(SESSIONS)]
     away = cluster.servers[1]
@@ -109,7 +111,7 @@ async def test_a_node_that_is_away(world: worlds.World, opened: Opened, cluster:
         await at_once(world, SESSIONS, caller)
     assert sum(acknowledged) < 3 * SESSIONS, "nobody had a session there"
     away.start()
-    give_up = time.monotonic() + 15
+    give_up = time.monotonic() + 30
     before = list(acknowledged)
     while not all(now > then for now, then in zip(acknowledged, before, strict=True)):
         assert time.monotonic() < give_up, "it did not recover"

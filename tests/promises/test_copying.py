@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from children import children
+from children import Child, children
 from moves import Truth
 
 from servers.shared import shared_url
@@ -101,12 +101,14 @@ def finish(copying: subprocess.Popen[str]) -> dict[str, Any]:
 
 def killed(source: str, target: str, store: Store, sessions: int) -> bool:
     """Begin a copy, and kill it when the target has so many sessions. Returns whether it was killed before its end."""
-    copying = begin(source, target)
-    while copying.poll() is None and run(store.stats()).sessions < sessions:
-        time.sleep(0.02)
-    copying.kill()
-    copying.communicate()
-    return copying.returncode == -9
+    missing = sessions - run(store.stats()).sessions
+    with Child("copy_for_long", source, target, missing) as child:
+        copying = child.process
+        while copying.poll() is None and run(store.stats()).sessions < sessions:
+            time.sleep(0.02)
+        copying.kill()
+        copying.communicate()
+        return copying.returncode == -9
 
 
 # --- What is true ----------------------------------------------------------------------------------------------------

@@ -110,9 +110,9 @@ async def test_a_lease_whose_reply_is_cut_is_taken_once(place: Place, moment: st
         assert session.fence == 1
     _cut(store, "lease", moment, ALWAYS)
     with pytest.raises(OutcomeUnknown):
-        await sessions.exclusive(session_id, hold=0.3).__aenter__()
+        await sessions.exclusive(session_id, hold=1.5).__aenter__()
     _cut(store, "lease", moment, 0)
-    async with sessions.exclusive(session_id, wait=5) as session:
+    async with sessions.exclusive(session_id, wait=20) as session:
         assert session.fence == 2 + (moment == "after")
 
 

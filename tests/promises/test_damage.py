@@ -147,11 +147,12 @@ def test_a_truncated_database(tmp_path: Path, stored: Stored) -> None:
 
 # --- One damaged record ----------------------------------------------------------------------------------------------
 
-IN_THE_BODY = {
-    "a flipped bit": "substr(body, 1, 40) || x'ff' || substr(body, 42)",
+_OTHER_BYTE = "iif(substr(body, 41, 1) = x'ff', x'00', x'ff')"
+IN_THE_BODY = {  # what is put together of parts would be text, which is refused as such
+    "another byte": f"CAST(substr(body, 1, 40) || {_OTHER_BYTE} || substr(body, 42) AS BLOB)",
     "cut": "substr(body, 1, 30)",
     "empty": "x''",
-    "of another format": "x'07' || substr(body, 2)",
+    "of another format": "CAST(x'07' || substr(body, 2) AS BLOB)",
     "text": "CAST('no bytes' AS TEXT)",
     "another session's": "(SELECT body FROM session AS other ORDER BY accessed_at LIMIT 1)",
 }

@@ -25,6 +25,7 @@ SETTINGS = SessionConfig(
     absolute_timeout=LASTS,
     touch_interval=TOUCH,
     max_sessions_per_user=1,  # for the eviction
+    deadline=10,
 )
 CART = {"cart": {"items": ["apple"]}, "tags": {"new"}, "visits": 1}
 
@@ -291,6 +292,7 @@ async def test_sessions_that_begin_while_all_end(place: Place, whose: str) -> No
     async def caller(number: int) -> None:
         sessions = managers[number % 3]
         if number == 8:
+            await place.world.until(lambda: begun)  # who opens the store is slow
             for _ in range(6):
                 await place.pause(0.03)
                 asked = time.monotonic()
@@ -341,7 +343,7 @@ async def test_an_age_rotation_logs_nobody_out(place: Place) -> None:
     """Parallel requests across a rotation for age: one rotates, all are served; the old id loads until 30 s after the
     new one was first seen, so a response that got lost costs nothing, and then it is dead."""
     clock = Clock()
-    sessions = place.sessions(config=SessionConfig(rotate_after=100), clock=clock)
+    sessions = place.sessions(config=SessionConfig(rotate_after=100, deadline=10), clock=clock)
     old_id = await sessions.create_session("ada", CART)
     clock.advance(100)
     page = [await sessions.engine.begin(old_id) for _ in range(5)]

@@ -24,9 +24,9 @@ from worlds import Sessions
 pytestmark = pytest.mark.battery
 
 WRITERS = 8
-LAG = 2.0  # seconds by which the replicas are behind when the primary dies
-CONFIG = SessionConfig(deadline=1.0)
-SLACK = 0.8  # a third deadline would be noticed
+LAG = 2.5  # seconds by which the replicas are behind when the primary dies
+CONFIG = SessionConfig(deadline=1.5)
+SLACK = 1.2  # a third deadline would be noticed
 WAITING = {worlds.BLOCKING: ThreadWaiting(), worlds.ASYNC: TaskWaiting()}
 
 
@@ -102,8 +102,11 @@ class Load:
 async def _fail_over(load: Load, watched: Sentinels, between: Proxy, how: str) -> None:
     """Some writes that the replicas hear at once, some that they hear late, and the end of the primary."""
     primary, pause = watched.master, WAITING[load.world].sleep
+    give_up = time.monotonic() + 45
     await pause(1.0)
-    assert load.made > WRITERS, load.refused[:3]
+    while load.made <= WRITERS:
+        assert time.monotonic() < give_up, load.refused[:3]
+        await pause(0.05)
     between.delay(2 * LAG)  # so that nothing that is sent from now on arrives before the end
     await pause(LAG)
     if how == "hung":
@@ -113,7 +116,6 @@ async def _fail_over(load: Load, watched: Sentinels, between: Proxy, how: str) -
     between.reset()  # what was on the way to the replicas is lost with it
     between.pass_on()
     watched.set("failover-timeout", 3000)
-    give_up = time.monotonic() + 20
     while watched.master is primary:
         assert time.monotonic() < give_up, "nobody took its place"
         await pause(0.05)
@@ -136,7 +138,7 @@ async def _fail_over(load: Load, watched: Sentinels, between: Proxy, how: str) -
 async def test_the_primary_dies_under_load(
     world: worlds.World, opened: Opened, lagging: tuple[Sentinels, Proxy], level: str, how: str
 ) -> None:
-    """The primary is killed, or hangs and comes back when another has its place, 2 s ahead of its replicas: all that
+    """The primary is killed, or hangs and comes back when another has its place, 2.5 s ahead of its replicas: all that
     was acknowledged as replicated is there, writers go on with no restart, and every answer came in time. (At the
     default level some of it is not there: so this test can fail.)"""
     watched, between = lagging

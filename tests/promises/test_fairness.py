@@ -19,6 +19,7 @@ from typing import Self
 import pytest
 from children import Child, children
 from places import SHARED, Meeting, Opened, Place, at_once
+from workers import IN_TIME
 from writing import add_one
 
 import worlds
@@ -26,12 +27,14 @@ from servers.process import until
 from servers.proxy import Proxy, before, through
 from servers.shared import shared_url
 from servers.valkey import Valkey
-from sojourn import SessionConfig, SessionManager
+from sojourn import SessionManager
 from sojourn.stores.grouping import Work
 from sojourn.stores.sqlite_file import SQLiteFile
 from worlds import PATIENT, Sessions
 
 SECONDS = 3.0
+LONG = 4.0
+"""Seconds that a transaction takes, beside which a machine's pauses are short."""
 
 
 @pytest.mark.battery
@@ -53,16 +56,16 @@ def test_eight_processes_share_fairly(tmp_path: Path, durability: str) -> None:
 def test_who_is_far_away_gets_a_turn(request: pytest.FixtureRequest, name: str) -> None:
     """Two processes write to one session without a pause, one at 1 ms from the server and one at 10 ms, which is always
     overtaken between its load and its commit: both go on, nobody is refused, and no write takes longer than its
-    deadline of a second."""
+    deadline of two seconds."""
     url = shared_url(request, name)
     with ExitStack() as stack:
         near, far = (stack.enter_context(before(url)) for _ in range(2))
         near.delay(0.0005)
         far.delay(0.005)
-        with SessionManager(url) as sessions:
+        with SessionManager(url, config=PATIENT) as sessions:
             session_id = sessions.create_session(data={"log": []})
             writers = [
-                stack.enter_context(Child("contend", through(url, proxy), session_id, SECONDS, number))
+                stack.enter_context(Child("contend", through(url, proxy), session_id, 2 * SECONDS, number))
                 for number, proxy in enumerate((near, far))
             ]
             for child in writers:
@@ -75,7 +78,7 @@ def test_who_is_far_away_gets_a_turn(request: pytest.FixtureRequest, name: str) 
     for done, outcomes, longest in told:
         assert outcomes == {"done": done}
         assert done >= 10
-        assert longest < SessionConfig().deadline + 0.3
+        assert longest < IN_TIME.deadline + 0.5
     assert len(log) == len(set(log)) == sum(done for done, *_ in told)
 
 
@@ -130,7 +133,7 @@ async def _read(sessions: Sessions, session_id: str) -> float:
 @pytest.mark.parametrize("world", [worlds.ASYNC], indirect=True)
 @pytest.mark.parametrize("place", ["power"], indirect=True)
 async def test_no_event_loop_waits_for_a_write(place: Place, why: str) -> None:
-    """64 tasks write while a transaction takes two seconds: other tasks go on, and readers are served at once."""
+    """64 tasks write while a transaction takes four seconds: other tasks go on, and readers are served at once."""
     sessions = place.sessions(config=PATIENT)
     session_ids = [await sessions.create_session(data={"visits": 0}) for _ in range(64)]
     with ExitStack() as stack:
@@ -138,24 +141,24 @@ async def test_no_event_loop_waits_for_a_write(place: Place, why: str) -> None:
             holder = stack.enter_context(Child("hold", place.path, "sojourn"))
             holder.expect("holding")  # here, as this loop stands still until the process has begun
         async with Ticker() as ticker:
+            began = time.monotonic()
             if why == "another process":
                 slow = asyncio.get_running_loop().run_in_executor(None, _let_go_on, holder)
             else:
-                slow = asyncio.ensure_future(sessions.store._file.write(lambda connection: time.sleep(2.0)))
-            began = time.monotonic()
+                slow = asyncio.ensure_future(sessions.store._file.write(lambda connection: time.sleep(LONG)))
             await asyncio.sleep(0.01)
             writers = [asyncio.create_task(sessions.update(one, "visits", add_one)) for one in session_ids]
             reading = await _read(sessions, session_ids[0])
             assert not any(writer.done() for writer in writers)
             assert await asyncio.gather(*writers) == [1] * 64
-            assert time.monotonic() - began > 1.6
+            assert time.monotonic() - began > LONG - 0.4
             await slow
-    assert ticker.longest < 1.0  # whoever waits for the transaction waits for two seconds
-    assert reading < 1.0
+    assert ticker.longest < LONG - 1.0  # whoever waits for the transaction waits for all of it
+    assert reading < LONG - 1.0
 
 
 def _let_go_on(holder: Child) -> None:
-    time.sleep(2.0)
+    time.sleep(LONG)
     os.kill(holder.pid, signal.SIGCONT)
     assert holder.finish() == ["kept"]
 
@@ -198,7 +201,7 @@ async def test_concurrent_writes_share_transactions(place: Place, monkeypatch: p
 
     def counted(file: SQLiteFile, batch: list[Work]) -> None:
         batches.append(len(batch))
-        time.sleep(0.005)  # as a disk takes its time
+        time.sleep(0.02)  # as a disk takes its time
         execute(file, batch)
 
     monkeypatch.setattr(SQLiteFile, "_execute", counted)

@@ -83,7 +83,7 @@ def test_a_place_that_cannot_be_written(folder: Path, kind: str) -> None:
 async def test_a_lock_that_is_not_given_back(place: Place, how: str) -> None:
     """Another process stopped in the midst of a write: 20 writers hear within the deadline that nothing was written;
     readers are served all the while; and when that process goes on, so does everybody."""
-    sessions = place.sessions(config=SessionConfig(deadline=1))
+    sessions = place.sessions(config=SessionConfig(deadline=2))
     session_ids = [await sessions.create_session(data={"visits": 0}) for _ in range(20)]
     with Child("hold", place.path, how) as holder:
         holder.expect("holding")
@@ -97,11 +97,11 @@ async def test_a_lock_that_is_not_given_back(place: Place, how: str) -> None:
 
         for _ in range(2):
             times = await at_once(place.world, 20, writer)
-            assert max(times) < 1 + 0.8, times
+            assert max(times) < 2 + 1.6, times
             began = time.monotonic()
             for session_id in session_ids:
                 assert await sessions.get_session(session_id) == {"visits": 0}
-            assert time.monotonic() - began < 0.9  # and not the deadline
+            assert time.monotonic() - began < 1.8  # and not the deadline
         os.kill(holder.pid, signal.SIGCONT)
         assert holder.finish() == ["kept"]
     await at_once(place.world, 20, lambda number: sessions.update(session_ids[number], "visits", add_one))

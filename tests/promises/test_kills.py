@@ -7,12 +7,14 @@ import signal
 import time
 from pathlib import Path
 from random import Random
+from statistics import median
 
 import pytest
 from children import Child
 
 from sojourn import SessionManager
 from sojourn.blocking import run
+from worlds import PATIENT
 
 KILLS, KILLS_QUICK = 200, 20
 LONGEST = 0.06  # seconds that a writer lives
@@ -25,16 +27,16 @@ def _kill_again_and_again(tmp_path: Path, durability: str, sign: signal.Signals,
     random = Random(sign)
     with SessionManager(url) as sessions:
         session_ids = [sessions.create_session(data=NOTHING) for _ in range(SESSIONS)]
-    told = 0
+    told, opening = 0, list[float]()
     with Child("reborn", url, *session_ids) as mother:
         mother.expect("ready")
         for _ in range(kills):
             acknowledged = _let_one_write(mother, sign, random.uniform(0, LONGEST))
             told += sum(acknowledged)
             began = time.monotonic()
-            with SessionManager(url) as sessions:
+            with SessionManager(url, config=PATIENT) as sessions:
                 stored = [sessions.get_session(session_id) for session_id in session_ids]
-                assert time.monotonic() - began < 1, "it took a second to open"
+                opening.append(time.monotonic() - began)
                 assert run(sessions.store.verify()) == []
                 for session_id, fields, least in zip(session_ids, stored, acknowledged, strict=True):
                     number = fields["number"]
@@ -46,7 +48,9 @@ def _kill_again_and_again(tmp_path: Path, durability: str, sign: signal.Signals,
                     }
                     with sessions.session(session_id) as session:
                         session.update(NOTHING)
-    print(f"{told} acknowledged writes in {kills} processes")
+    print(f"{told} acknowledged writes in {kills} processes; opened within {max(opening):.3f} s")
+    assert median(opening) < 1
+    assert max(opening) < 4, "it waited for somebody"  # and no machine pauses for that long
     assert told, "they were killed before they wrote"
 
 
@@ -68,7 +72,7 @@ def _let_one_write(mother: Child, sign: signal.Signals, lifetime: float) -> list
 @pytest.mark.parametrize("durability", ["power", "process"])
 def test_a_killed_writer_loses_nothing(tmp_path: Path, durability: str, sign: signal.Signals) -> None:
     """A process is killed while three of its threads write: all that it acknowledged is there, nothing is torn, and the
-    database opens in less than a second."""
+    database opens within a second, though the machine may pause once."""
     _kill_again_and_again(tmp_path, durability, sign, KILLS_QUICK)
 
 

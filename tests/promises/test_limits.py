@@ -91,13 +91,13 @@ async def test_who_holds_a_session_too_long_has_lost_it(place: Place) -> None:
 async def test_others_wait_and_read(place: Place) -> None:
     """While one holds the session others read it at once; a commit waits for the end of the hold, and is refused with
     nothing written if that does not come within the deadline."""
-    theirs, ours = (place.sessions(config=SessionConfig(deadline=1.0)) for _ in range(2))
+    theirs, ours, impatient = place.sessions(), place.sessions(), place.sessions(config=SessionConfig(deadline=1.0))
     session_id = await ours.create_session(data={"visits": 0})
     async with theirs.exclusive(session_id) as session:
         session["visits"] = 10
         assert await ours.get_session(session_id) == {"visits": 0}
         with pytest.raises(SessionLeased):
-            await ours.update(session_id, "visits", add_one)
+            await impatient.update(session_id, "visits", add_one)
         with pytest.raises(SessionLeased):
             async with ours.exclusive(session_id, wait=0.05):
                 pass

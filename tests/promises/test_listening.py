@@ -15,6 +15,7 @@ from places import Place
 
 from sojourn import AsyncSessionManager, Change, ConfigurationError, SessionConfig, SessionManager
 from sojourn.listeners import Listeners
+from worlds import PATIENT
 
 
 class Log:
@@ -94,7 +95,8 @@ async def test_what_the_first_operation_brings_about_is_told(
     await place.world.until(lambda: log.handles("first") == ids)
     sessions.on_created(log.of("second"), deliver=deliver, name="another")
     ids.append((await sessions.create_session()).split(".")[0])
-    await place.world.until(lambda: log.handles("second") == ids[1:])
+    await place.world.until(lambda: len(log.told) >= 3)  # of the same fact either may be told first
+    assert log.handles("second") == ids[1:]
     assert log.handles("first") == ids
 
 
@@ -183,7 +185,7 @@ async def test_listeners_may_be_asynchronous(place: Place) -> None:
 async def test_every_kind_has_its_listener(place: Place) -> None:
     """There are listeners for sessions that are created, rotated, ended, for what was overwritten, and, where the
     history tells of it, for fields that changed."""
-    log, sessions = Log(), place.sessions(config=SessionConfig(record_changes=True))
+    log, sessions = Log(), place.sessions(config=SessionConfig(record_changes=True, deadline=10))
     for kind in ("created", "changed", "rotated", "overwritten", "ended"):
         getattr(sessions, f"on_{kind}")(log.of(kind))
     sessions.start_listeners()
@@ -207,7 +209,7 @@ async def test_every_kind_has_its_listener(place: Place) -> None:
 async def test_what_expires_is_delivered(place: Place) -> None:
     """Expired sessions are told once, though nobody looked for them and no cleaner runs."""
     log = Log()
-    config = SessionConfig(idle_timeout=0.2, cleanup_interval=0.5)
+    config = SessionConfig(idle_timeout=0.2, cleanup_interval=0.5, deadline=10)
     fleet = [place.sessions(config=config) for _ in range(2)]
     for number, sessions in enumerate(fleet):
         sessions.on_ended(log.of(str(number)), name="mail")
@@ -237,7 +239,7 @@ def test_listeners_need_names_of_their_own() -> None:
 def test_listening_goes_on_in_another_event_loop(tmp_path: Any) -> None:
     """A manager that is used in one event loop after another, without being closed, calls its listeners in each."""
     told: list[str] = []
-    sessions = AsyncSessionManager(f"sqlite:///{tmp_path}/sessions.db")
+    sessions = AsyncSessionManager(f"sqlite:///{tmp_path}/sessions.db", config=PATIENT)
     sessions.on_created(lambda change: told.append(change.handle), deliver="each")
 
     async def create(expected: int) -> None:
@@ -252,7 +254,7 @@ def test_listening_goes_on_in_another_event_loop(tmp_path: Any) -> None:
 
 def test_a_forked_child_listens_by_itself(tmp_path: Any) -> None:
     """Listeners that were added before a fork are called in the child, too, from its first operation on."""
-    sessions = SessionManager(f"sqlite:///{tmp_path}/sessions.db")
+    sessions = SessionManager(f"sqlite:///{tmp_path}/sessions.db", config=PATIENT)
     reader, writer = os.pipe()
     sessions.on_ended(lambda change: os.write(writer, change.handle.encode()), deliver="each")
     sessions.end_session(sessions.create_session())

@@ -116,7 +116,7 @@ async def test_two_hundred_writers_finish_in_time(place: Place) -> None:
 @each_writing
 def test_no_process_loses(url: str, writing: Writing) -> None:
     """4 processes, 5 rounds each, load, meet and commit: all that they wrote is there."""
-    with SessionManager(url) as sessions:
+    with SessionManager(url, config=PATIENT) as sessions:
         session_id = sessions.create_session(data=writing.before(PROCESSES, TURNS))
         with children(PROCESSES, "write", url, session_id, writing.name, TURNS) as writers:
             _say_to_all(writers)
@@ -131,7 +131,7 @@ def test_no_process_loses(url: str, writing: Writing) -> None:
 
 def test_processes_count_exactly(url: str) -> None:
     """``update`` returns each number once, to whichever of 4 processes calls it."""
-    with SessionManager(url) as sessions:
+    with SessionManager(url, config=PATIENT) as sessions:
         session_id = sessions.create_session()
         with children(PROCESSES, "count_up", url, session_id, 50) as counters:
             _say_to_all(counters)
@@ -141,11 +141,11 @@ def test_processes_count_exactly(url: str) -> None:
 
 
 def test_no_storm_of_conflicts(url: str) -> None:
-    """4 processes of 5 threads each hammer one session for two seconds: hardly anybody is refused (none on a machine
+    """4 processes of 5 threads each hammer one session for four seconds: hardly anybody is refused (none on a machine
     with a core for each; at most one in a hundred here), and the count of those who were not is exact."""
-    with SessionManager(url) as sessions:
+    with SessionManager(url, config=PATIENT) as sessions:
         session_id = sessions.create_session()
-        with children(PROCESSES, "hammer", url, session_id, 5, 2.0) as hammers:
+        with children(PROCESSES, "hammer", url, session_id, 5, 4.0) as hammers:
             _say_to_all(hammers)
             told = [Counter(json.loads(child.hear())) for child in hammers]
         refused = sum(told, Counter())

@@ -16,8 +16,9 @@ from children import Child
 
 from sojourn import SafeSessionState, SessionManager, SessionState
 from sojourn.state import WidgetMetadata, script_run, widget_id
+from worlds import PATIENT
 
-WRITES = 1000
+WRITES, MOST = 1000, 20_000
 TURNS = 20
 THREADS, SECONDS = 16, 10.0
 BEGINNING = {"count": 0, "list": [], "levels": []}
@@ -27,9 +28,9 @@ BEGINNING = {"count": 0, "list": [], "levels": []}
 
 
 def _kill_in_the_middle(url: str, seed: int) -> None:
-    with SessionManager(url) as sessions:
+    with SessionManager(url, config=PATIENT) as sessions:
         session_id = sessions.create_session(data=BEGINNING)
-    with Child("state_writes", url, session_id, WRITES) as child:
+    with Child("state_writes", url, session_id, MOST) as child:  # it may get far before it is killed
         child.expect("ready")
         child.say()
         until = Random(seed).randrange(WRITES // 5, WRITES * 4 // 5)
@@ -38,8 +39,8 @@ def _kill_in_the_middle(url: str, seed: int) -> None:
         os.kill(child.pid, signal.SIGKILL)
         assert child.process.stdout is not None
         acknowledged = until + len([line for line in child.process.stdout if line.endswith("\n")])
-    assert until <= acknowledged < WRITES
-    with SessionManager(url) as sessions:
+    assert until <= acknowledged < MOST
+    with SessionManager(url, config=PATIENT) as sessions:
         state = SessionState(session_id, sessions)
         found = state.data
         for number in range(1, acknowledged + 1):
@@ -71,7 +72,7 @@ def test_four_more_killed_states_lose_nothing(url: str, seed: int) -> None:
 def test_two_processes_by_turns_lose_nothing(url: str) -> None:
     """Two processes read and write one state by turns, keys, a list and a widget: each goes on from where the other
     stopped."""
-    with SessionManager(url) as sessions:
+    with SessionManager(url, config=PATIENT) as sessions:
         state = SessionState(sessions.create_session(data=BEGINNING), sessions)
         with (
             Child("state_takes_turns", url, state.session_id, "a") as one,
@@ -97,7 +98,7 @@ def test_two_processes_by_turns_lose_nothing(url: str) -> None:
 
 def test_two_processes_at_once_lose_nothing(url: str) -> None:
     """Two processes add to one state at the same time, as fast as they can: all of it is there."""
-    with SessionManager(url) as sessions:
+    with SessionManager(url, config=PATIENT) as sessions:
         state = SessionState(sessions.create_session(data=BEGINNING), sessions)
         with (
             Child("state_adds", url, state.session_id, "a", 100) as one,

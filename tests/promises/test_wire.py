@@ -210,7 +210,7 @@ async def test_a_server_that_nobody_can_vouch_for(
         until(lambda: b"Ready to accept connections" in server.log.read_bytes(), "the server")
         url = server.url() if whom == "is another" else server.url().partition("?")[0]
         with pytest.raises(StoreUnavailable, match="certificate"):
-            await opened(url, config=SessionConfig(deadline=1)).create_session("ada")
+            await opened(url, config=SessionConfig(deadline=2)).create_session("ada")
 
 
 async def test_replies_byte_by_byte(wire: Wire, opened: Opened) -> None:

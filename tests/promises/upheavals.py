@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from random import Random
 from sqlite3 import Connection
+from statistics import median
 
 from talking import say
 from writing import add_one
@@ -63,7 +64,7 @@ def fork(url: str, first: str) -> None:
 
 def fork_under_load(url: str) -> None:
     """Fork again and again while threads write: each child can write at once, and nothing of the parent's is lost."""
-    sessions = SessionManager(url)
+    sessions = SessionManager(url, config=PATIENT)
     session_id = sessions.create_session()
     going = threading.Event()
     done: list[int] = []
@@ -151,13 +152,17 @@ def interrupted(path: str) -> None:
     signal.signal(signal.SIGALRM, interrupt)
     with SessionManager(f"sqlite:///{path}", config=PATIENT) as sessions:
         store, told = sessions.store, dict[str, str]()
-        for turn in range(5):
+        met: set[tuple[str, str]] = set()
+        for turn in range(25):
+            if turn >= 5 and {("waiting", "Interrupt"), ("writing", "Interrupt")} <= met:
+                break  # where the machine pauses, the time may be up before or after what it is meant to hit
             slow, early, stuck, late = (f"{name} {turn}" for name in ("slow", "early", "stuck", "late"))
             others = [threading.Thread(target=write, args=(slow, 0.1))]
             others[0].start()
             time.sleep(0.02)  # the slow one writes, and whoever comes now waits
             write_until(f"main {turn}", 0.03)
             others[0].join()
+            met.add(("waiting", told[f"main {turn}"]))
 
             others = [
                 threading.Thread(target=write, args=args) for args in ((slow, 0.1), (early,), (stuck, 0.2), (late,))
@@ -168,11 +173,12 @@ def interrupted(path: str) -> None:
             write_until(f"main {turn} again", 0.2)  # in the midst of the one that is stuck
             for thread in (starter, *others):
                 thread.join()
+            met.add(("writing", told[f"main {turn} again"]))
         write("main at last")
         _, found = sessions.changes()
         noted = {change.id for change in found if change.handle == "noted"}
         assert noted == {name for name, result in told.items() if result == name}, (noted, told)
-        assert {told["main 0"], told["main 0 again"]} == {"Interrupt"}, told
+        assert {("waiting", "Interrupt"), ("writing", "Interrupt")} <= met, told
         assert told["main at last"] == "main at last"
         _sound(sessions)
     say("kept")
@@ -192,14 +198,16 @@ def interrupted_calls(url: str) -> None:
     with SessionManager(url, config=PATIENT) as sessions:
         ids = [sessions.create_session(data={"number": number, "visits": 0}) for number in range(10)]
         unknown = 0
-        began = time.monotonic()
+        took: list[float] = []
         for session_id in ids:
+            began = time.monotonic()
             sessions.get_session(session_id)
             sessions.update(session_id, "visits", add_one)
-        made, pace = 10, (time.monotonic() - began) / 10
+            took.append(time.monotonic() - began)
+        made, pace = 10, median(took)  # a pause of the machine in one of them says nothing of the others
         for turn in range(3000):
-            if turn >= 300 and made > 25:
-                break  # a busy machine takes more turns until as many were made
+            if turn >= 300 and made > 25 and interrupts > 100:
+                break  # a busy machine takes more turns until there were as many of both
             session_id = ids[turn % 10]
             longest = random.choice((1.2, 4.0)) * pace  # the latter leaves time to connect anew
             try:

@@ -86,6 +86,8 @@ class PostgreSQL(Process):
     def kill(self) -> None:
         """As a power cut does: none of its processes says good-bye."""
         if self.running:
+            super().hang()
+            until(self._stands_still, "the halt of the server")  # it starts no other process now, whoever may ask
             others = self.backends()[1:]
             super().kill()
             for pid in others:
@@ -123,7 +125,8 @@ class PostgreSQL(Process):
         super().go_on()
 
     def _stands_still(self) -> bool:
-        return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+        """Whether it does nothing: it was stopped, or it has ended by itself."""
+        return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] in "TZ"
 
     def database(self) -> Database:
         """A new database."""

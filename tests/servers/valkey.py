@@ -193,7 +193,8 @@ class _Sentinel(Process):
 
 
 class Sentinels:
-    """A master with replicas, watched by three Sentinels, who make another one the master soon after it is silent.
+    """A master with replicas, watched by three Sentinels, who make another one the master soon after it is silent; not
+    so soon that a pause of the machine is taken for that.
 
     ``through`` may be set before they start: the port at which the replicas find the master, if not its own; that of a
     proxy that makes them lag, say. (Sentinels put that right after their "failover-timeout": `set` a long one.)
@@ -201,7 +202,7 @@ class Sentinels:
 
     NAME: Final = "mymaster"
 
-    def __init__(self, binary: str | None = None, *, replicas: int = 2, down_after_ms: int = 500) -> None:
+    def __init__(self, binary: str | None = None, *, replicas: int = 2, down_after_ms: int = 1500) -> None:
         self.servers: list[Valkey] = []
         self.sentinels: list[_Sentinel] = []
         self._stack = ExitStack()

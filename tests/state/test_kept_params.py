@@ -12,6 +12,7 @@ import pytest
 from sojourn import SafeSessionState, SessionManager, SessionState, StoreUnavailable
 from sojourn.state import WidgetMetadata, script_run, widget_id
 from sojourn.stores.memory import MemoryStore
+from worlds import PATIENT
 
 
 class Failing(MemoryStore):
@@ -303,7 +304,7 @@ def test_what_comes_too_late_calls_nobody(manager: SessionManager, session_id: s
 def test_two_processes_share_an_address(tmp_path: Path) -> None:
     """On a store of a file, two managers see what the other has set."""
     url = f"sqlite:///{tmp_path / 's'}"
-    with SessionManager(url) as one, SessionManager(url) as two:
+    with SessionManager(url, config=PATIENT) as one, SessionManager(url, config=PATIENT) as two:
         session_id = one.create_session()
         first, second = Page(one, session_id), Page(two, session_id)
         first.set(a="1")

@@ -55,7 +55,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
         for kind in KINDS
     ]
     try:
-        told = [process.communicate(timeout=120)[1] for process in processes]
+        told = [process.communicate(timeout=300)[1] for process in processes]
     finally:
         for process in processes:
             process.kill()

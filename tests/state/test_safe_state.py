@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from making import number, run_of, text
 
+from servers.process import until
 from sojourn import NoWidgets, SafeSessionState, SessionManager, SessionState, UnsupportedValue, WidgetInstantiated
 from sojourn.state import RegisterWidgetResult
 
@@ -153,8 +154,10 @@ def test_each_operation_takes_the_lock(name: str, kind: Callable[[], Any]) -> No
     with view._lock:
         thread = threading.Thread(target=work)
         thread.start()
+        yields = int(name in YIELDS | YIELDS_FOR_WIDGETS)
+        until(lambda: len(calls) == yields, "its turn to yield", 10)
         assert not done.wait(0.05)
-        assert len(calls) == (name in YIELDS | YIELDS_FOR_WIDGETS)
+        assert len(calls) == yields
     thread.join()
     assert done.is_set()
 

@@ -21,6 +21,7 @@ from sojourn import (
 )
 from sojourn.state import RegisterWidgetResult, WidgetMetadata, widget_id
 from sojourn.stores.memory import MemoryStore
+from worlds import PATIENT
 
 NAME = text("name").id
 
@@ -53,7 +54,7 @@ class CountingStore(MemoryStore):
 @pytest.fixture
 def manager(store: CountingStore) -> SessionManager:
     """A manager over it."""
-    return SessionManager(store)
+    return SessionManager(store, config=PATIENT)
 
 
 def _stored(manager: SessionManager, state: SessionState) -> dict[str, Any]:

@@ -20,7 +20,7 @@ async def feed_of(store: Store) -> Feed:
     return feed
 
 
-async def said(feed: Feed, enough: Callable[[list[Hint]], bool] = bool, patience: float = 10.0) -> list[Hint]:
+async def said(feed: Feed, enough: Callable[[list[Hint]], bool] = bool, patience: float = 30.0) -> list[Hint]:
     """What a feed says, until that is enough."""
     found: list[Hint] = []
     until = time.monotonic() + patience

@@ -170,17 +170,17 @@ def test_followers_and_writers_at_once(database: Database) -> None:
         run(one.close())
 
 
-def test_one_gives_positions_at_a_time(database: Database) -> None:
+def test_one_gives_positions_at_a_time(database: Database, store: Store) -> None:
     """While somebody gives facts their positions and has not committed, nobody else does: later facts would be met
     before the earlier ones, which a follower would then pass by."""
-    store = open_store(database.url(clock="caller", deadline=1))
+    hasty = open_store(database.url(clock="caller", deadline=1))
     run(store.create(record := new_record(), NOW))
     with psycopg.connect(database.url()) as other:
         other.execute("SELECT pg_advisory_xact_lock(%s)", (postgres_schema.lock_number("sojourn", "places"),))
         with pytest.raises(StoreUnavailable):
-            run(store.changes(0, 10))
+            run(hasty.changes(0, 10))
     assert [change.handle for change in run(store.changes(0, 10))[1]] == [record.handle]
-    run(store.close())
+    run(hasty.close())
 
 
 def test_a_position_that_was_left_out(database: Database, store: Store) -> None:
@@ -398,9 +398,8 @@ def test_who_must_wait_for_whom(database: Database, store: Store, who: str) -> N
     run(hasty.close())
 
 
-def test_a_sweep_stops_for_nobody(database: Database) -> None:
+def test_a_sweep_stops_for_nobody(database: Database, store: Store) -> None:
     """A sweep passes by what somebody else is at work on, and does not keep writers waiting."""
-    store = open_store(database.url(clock="caller", deadline=1))
     dead = [new_record(at=NOW - 50_000) for _ in range(5)]
     for record in dead:
         run(store.create(record, NOW))
@@ -409,7 +408,6 @@ def test_a_sweep_stops_for_nobody(database: Database) -> None:
         told = run(store.purge_expired(NOW, 10))
         assert {change.handle for change in told} == {record.handle for record in dead[1:]}
     assert [change.handle for change in run(store.purge_expired(NOW, 10))] == [dead[0].handle]
-    run(store.close())
 
 
 def test_a_refusal_keeps_the_connection(database: Database, store: Store) -> None:
@@ -422,30 +420,33 @@ def test_a_refusal_keeps_the_connection(database: Database, store: Store) -> Non
     assert database.ask(_BACKENDS) == before
 
 
-_BACKENDS = "SELECT pid FROM pg_stat_activity WHERE application_name = 'sojourn'"
+_BACKENDS = "SELECT pid FROM pg_stat_activity WHERE application_name = 'sojourn' AND datname = current_database()"
 
 
 def test_two_transactions_in_each_others_way(database: Database, store: Store) -> None:
     """A deadlock that PostgreSQL resolves at our cost is tried again: the caller does not hear of it."""
     database.ask(f"ALTER DATABASE {database.name} SET deadlock_timeout = '50ms'")
-    first, second = new_record(handle="A" * 22), new_record(handle="B" * 22)
-    for record in (first, second):
+    first, gate, last = records = [new_record(handle=letter * 22) for letter in "ABC"]
+    for record in records:
         run(store.create(record, NOW))
-    with psycopg.connect(database.url()) as other:
-        other.execute("SET deadlock_timeout = '10s'")
-        other.execute("SELECT 1 FROM sojourn.session WHERE handle = %s FOR UPDATE", (second.handle,))
+    lock = "SELECT 1 FROM sojourn.session WHERE handle = %s FOR UPDATE"
+    waits = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    with psycopg.connect(database.url()) as other, psycopg.connect(database.url()) as keeper:
+        other.execute("SET deadlock_timeout = '60s'")
+        other.execute(lock, (last.handle,))
+        keeper.execute(lock, (gate.handle,))
         ending: list[object] = []
-        thread = threading.Thread(
-            target=lambda: ending.extend(run(store.end([first.handle, second.handle], "ended", NOW)))
-        )
-        thread.start()
-        until(
-            lambda: database.ask("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"), "somebody who waits"
-        )
-        other.execute("SELECT 1 FROM sojourn.session WHERE handle = %s FOR UPDATE", (first.handle,))
-        other.commit()
-        thread.join(10)
-    assert len(ending) == 2
+        handles = [record.handle for record in records]
+        ours = threading.Thread(target=lambda: ending.extend(run(store.end(handles, "ended", NOW))))
+        theirs = threading.Thread(target=lambda: (other.execute(lock, (first.handle,)), other.commit()))
+        ours.start()
+        until(lambda: len(database.ask(waits)) == 1, "us, who have the first and wait for the gate")
+        theirs.start()
+        until(lambda: len(database.ask(waits)) == 2, "the other, who has the last and waits for the first")
+        keeper.commit()  # it is we who close the circle, and who find it, as we look for it: the other does not
+        for thread in (theirs, ours):
+            thread.join(20)
+    assert len(ending) == 3
 
 
 # --- The schema ------------------------------------------------------------------------------------------------------
@@ -463,7 +464,10 @@ def test_many_start_at_once(database: Database) -> None:
 
 def test_schemas_are_apart(database: Database) -> None:
     """Stores in two schemas, of any name, share nothing."""
-    one, other = (PostgresStore(database.url(), schema=name, clock="caller") for name in ("sojourn", 'Other "one"; --'))
+    one, other = (
+        PostgresStore(database.url(), schema=name, clock="caller", deadline=10)
+        for name in ("sojourn", 'Other "one"; --')
+    )
     run(one.create(record := new_record(), NOW))
     assert run(other.load(record.handle)) is None
     assert run(one.load(record.handle)) == record
@@ -521,7 +525,7 @@ def test_the_first_version_is_upgraded(database: Database, monkeypatch: pytest.M
         program.execute(_FIRST["create"], (record.handle, *values))
         program.execute(_FIRST["note"], (record.handle,))
         program.execute(_FIRST["place"])
-        new = open_store(database.url(clock="caller"))
+        new = open_store(database.url(clock="caller", deadline=10))
         assert run(new.load(record.handle)) == record
         wanted = successor(record)
         told = facts.changed(record.handle, "ada", wanted.version, ("n", "\0"), NOW)
@@ -546,7 +550,7 @@ def make_the_first_version(database: Database, monkeypatch: pytest.MonkeyPatch) 
     """Lay out the tables as the first version had them."""
     with monkeypatch.context() as patched:
         patched.setattr(postgres_schema, "UPGRADES", ())
-        first = open_store(database.url())
+        first = open_store(database.url(deadline=10))
         assert run(first.migrate()) == 1
         run(first.close())
 
@@ -573,9 +577,9 @@ def test_a_role_that_owns_nothing_goes_on(database: Database, monkeypatch: pytes
         database.ask(f'GRANT USAGE ON SCHEMA sojourn TO "{name}"')
         database.ask(f'GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA sojourn TO "{name}"')
         database.ask(f'GRANT USAGE ON ALL SEQUENCES IN SCHEMA sojourn TO "{name}"')
-        owner = open_store(database.url())
+        owner = open_store(database.url(deadline=10))
         assert run(owner.migrate()) == 2
-        store = open_store(database.url(clock="caller").replace("//sojourn@", f"//{quote(name)}@"))
+        store = open_store(database.url(clock="caller", deadline=10).replace("//sojourn@", f"//{quote(name)}@"))
         feed = store.feed(ThreadWaiting())
         run(feed.open())
         run(store.create(record := new_record(), NOW))
@@ -595,10 +599,10 @@ def test_a_role_that_owns_nothing_goes_on(database: Database, monkeypatch: pytes
 def test_a_version_that_is_too_new(database: Database) -> None:
     """Tables that this version cannot live with are refused, with the remedy, and not touched; `migrate` does not touch
     them either."""
-    run((first := open_store(database.url())).load("x"))
+    run((first := open_store(database.url(deadline=10))).load("x"))
     run(first.close())
     database.ask("UPDATE sojourn.about SET version = 9, works_with = 9")
-    store = open_store(database.url())
+    store = open_store(database.url(deadline=10))
     for operation in (lambda: store.load("x"), lambda: store.create(new_record(), NOW), store.migrate):
         with pytest.raises(StoreDamaged, match="upgrade Sojourn"):
             run(operation())
@@ -612,10 +616,10 @@ def test_a_version_that_is_too_new(database: Database) -> None:
 @pytest.mark.parametrize(("level", "setting"), [("power", "on"), ("process", "off")])
 def test_levels(database: Database, level: str, setting: str) -> None:
     """The level of durability is that of each commit on the server."""
-    store = open_store(database.url(durability=level))
+    store = open_store(database.url(durability=level, deadline=10))
     assert store.durability == level
     run(store.load("x"))
-    ((pid,),) = database.ask("SELECT pid FROM pg_stat_activity WHERE application_name = 'sojourn'")
+    ((pid,),) = database.ask(_BACKENDS)
     assert pid
     assert f"SET synchronous_commit = {setting};" in store._settings
     run(store.close())
@@ -623,7 +627,7 @@ def test_levels(database: Database, level: str, setting: str) -> None:
 
 def test_replicated_needs_a_standby(database: Database) -> None:
     """Where no synchronous standby is set, the level "replicated" is refused at the first use: nothing is written."""
-    store = open_store(database.url(durability="replicated"))
+    store = open_store(database.url(durability="replicated", deadline=10))
     with pytest.raises(StoreUnavailable, match="synchronous_standby_names"):
         run(store.create(new_record(), NOW))
     run(store.close())
@@ -633,9 +637,9 @@ def test_a_standby_that_is_away() -> None:
     """Where the standby does not answer, a write at the level "replicated" is neither acknowledged nor said to have
     failed."""
     with PostgreSQL(synchronous_standby_names="away") as server:
-        quick = open_store(server.url(durability="process", clock="caller"))
+        quick = open_store(server.url(durability="process", clock="caller", deadline=10))
         run(quick.create(record := new_record(), NOW))
-        sure = open_store(server.url(durability="replicated", clock="caller", deadline=1))
+        sure = open_store(server.url(durability="replicated", clock="caller", deadline=3))
         assert run(sure.load(record.handle)) == record
         with pytest.raises(OutcomeUnknown):
             run(sure.commit(record, successor(record), NOW))
@@ -657,7 +661,7 @@ def test_a_url_without_a_host(database: Database) -> None:
     """A server is found by the folder of its socket, as libpq has it; and what is in the URL for libpq reaches it as it
     was written."""
     server = database.server
-    url = f"postgresql://sojourn@/{database.name}?host={quote(str(server.folder))}&port={server.port}&schema=own"
+    url = f"postgresql://sojourn@/{database.name}?host={quote(str(server.folder))}&port={server.port}&schema=own&deadline=10"
     store = open_store(f"{url}&application_name=my%20site%2B1")
     run(store.load("x"))
     assert database.ask("SELECT count(*) FROM own.session") == [(0,)]
@@ -671,7 +675,7 @@ def test_tables_that_cannot_be_made_in_time(database: Database) -> None:
     been made."""
     with psycopg.connect(database.url()) as other:
         other.execute("SELECT pg_advisory_xact_lock(%s)", (postgres_schema.lock_number("sojourn"),))
-        store = open_store(database.url(deadline=1))
+        store = open_store(database.url(deadline=3))
         with pytest.raises(StoreUnavailable):
             run(store.create(new_record(), NOW))
     assert run(store.load("x")) is None

@@ -7,6 +7,7 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Callable
 
 import psycopg
 import pytest
@@ -45,8 +46,13 @@ def test_nobody_is_told_where_nobody_watches(database: Database, store: Store, m
         listening.execute(f'LISTEN "{channel_of("sojourn")}"')
 
         def heard() -> list[Hint]:
-            found = list(listening.notifies(timeout=0.3))
-            return [hint for one in found for hint in hints_in(one.payload.encode())]
+            found: list[Hint] = []
+            database.ask("SELECT pg_notify(%s, 'over')", channel_of("sojourn"))  # it comes after what was said before
+            for one in listening.notifies(timeout=20):
+                if one.payload == "over":
+                    return found
+                found += hints_in(one.payload.encode())
+            raise AssertionError(f"it was not heard, but {found}")
 
         record = run(change(store, record, "a"))
         assert heard() == []
@@ -120,44 +126,43 @@ def test_what_had_begun_before(database: Database, store: Store) -> None:
     run(store.load("x"))
     with psycopg.connect(database.url()) as other:
         other.execute("SELECT 1 FROM sojourn.session WHERE handle = %s FOR UPDATE", (record.handle,))
-        order: list[str] = []
-
-        def commit() -> None:
-            run(change(store, record, "a"))
-            order.append("committed")
+        made: list[Record] = []
+        found: list[Record | None] = []
 
         def open_feed() -> None:
             feeds.append(run(feed_of(store)))
-            order.append("open")
+            found.append(run(store.load(record.handle)))
 
         feeds: list[Feed] = []
-        writer, watcher = threading.Thread(target=commit), threading.Thread(target=open_feed)
+        writer = threading.Thread(target=lambda: made.append(run(change(store, record, "a"))))
+        watcher = threading.Thread(target=open_feed)
         writer.start()
-        waits = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        waits = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
         until(lambda: database.ask(waits), "somebody who waits")
         watcher.start()
         time.sleep(0.3)
-        assert order == []
+        assert feeds == made == []
         other.commit()
         writer.join(10)
         watcher.join(10)
-    assert order == ["committed", "open"]
+    assert len(made) == 1
+    assert found == made  # when it was open, that was over
     run(feeds[0].close())
 
 
-def test_a_backup_that_takes_hours(database: Database) -> None:
+def test_a_backup_that_takes_hours(database: Database, store: Store) -> None:
     """A transaction that may be a writer's and takes too long is not waited for: instead the feed says, later, to look
     at everything."""
-    store = open_store(database.url(clock="caller", deadline=1))
     run(store.load("x"))
+    hasty = open_store(database.url(clock="caller", deadline=3))
     with psycopg.connect(database.url()) as backup:
         backup.execute("LOCK TABLE sojourn.watching IN ACCESS SHARE MODE")
         began = time.monotonic()
-        feed = run(feed_of(store))
-        assert time.monotonic() - began < 1.0
+        feed = run(feed_of(hasty))
+        assert time.monotonic() - began < 3.0
         assert run(said(feed, lambda hints: len(hints) == 2)) == [ALL, ALL]
         run(feed.close())
-    run(store.close())
+    run(hasty.close())
 
 
 # --- What is told ----------------------------------------------------------------------------------------------------
@@ -196,7 +201,7 @@ def test_a_notification_that_is_none_of_ours(database: Database, store: Store) -
 
 def test_schemas_are_apart(database: Database) -> None:
     """A feed tells of its own schema."""
-    one, other = (open_store(database.url(clock="caller", schema=name)) for name in ("sojourn", "other"))
+    one, other = (open_store(database.url(clock="caller", deadline=10, schema=name)) for name in ("sojourn", "other"))
     feed = run(feed_of(one))
     run(feed_of(other))
     run(other.create(new_record(), NOW))
@@ -235,14 +240,14 @@ def test_telling_that_fails(database: Database, store: Store, monkeypatch: pytes
 
 def test_telling_that_takes_too_long(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """If telling takes longer than there is time, the commit is acknowledged all the same; at the deadline."""
-    store = open_store(database.url(clock="caller", deadline=1))
+    store = open_store(database.url(clock="caller", deadline=3))
     run(store.create(record := new_record(), NOW))
     feed = run(feed_of(store))
     record = run(change(store, record, "a"))
     _instead(monkeypatch, "SELECT pg_sleep(60)")
     began = time.monotonic()
     record = run(change(store, record, "b"))
-    assert time.monotonic() - began < 1.6
+    assert time.monotonic() - began < 6.0
     assert run(store.load(record.handle)) == record
     run(feed.close())
     run(store.close())
@@ -272,8 +277,8 @@ def test_a_refused_commit_is_not_told(store: Store) -> None:
 def test_a_reply_that_was_cut(database: Database, known: bool) -> None:
     """A commit whose reply is lost is told by the attempt that follows, if it was not before."""
     with Proxy(database.server.port) as proxy:
-        writer = open_store(through(database.url(clock="caller", deadline=5), proxy))
-        watcher = open_store(database.url(clock="caller", deadline=5))
+        writer = open_store(through(database.url(clock="caller", deadline=10), proxy))
+        watcher = open_store(database.url(clock="caller", deadline=10))
         run(writer.create(record := new_record(), NOW))
         feed = run(feed_of(watcher))
         if known:
@@ -292,7 +297,7 @@ def test_a_reply_that_was_cut(database: Database, known: bool) -> None:
 def test_a_telling_without_a_connection(database: Database, caplog: pytest.LogCaptureFixture) -> None:
     """An end whose telling is cut off has been made, and says so; a log line says that those who watch do not know."""
     with Proxy(database.server.port) as proxy:
-        writer = open_store(through(database.url(clock="caller", deadline=1), proxy))
+        writer = open_store(through(database.url(clock="caller", deadline=3), proxy))
         run(writer.create(record := new_record(), NOW))
         feed = run(feed_of(writer))
         proxy.cut_reply(request=b"pg_notify", times=100)
@@ -314,7 +319,7 @@ def test_a_server_that_is_gone(world: worlds.World, how: str) -> None:
     with PostgreSQL() as server:
 
         async def body() -> None:
-            store = open_store(server.url(clock="caller", deadline=1), world=world.name)
+            store = open_store(server.url(clock="caller", deadline=3), world=world.name)
             await store.create(record := new_record(), NOW)
             feed = await feed_of(store)
             assert await quiet(feed)
@@ -322,7 +327,7 @@ def test_a_server_that_is_gone(world: worlds.World, how: str) -> None:
             began = time.monotonic()
             failed = await _failure(feed)
             assert isinstance(failed, StoreUnavailable)
-            assert time.monotonic() - began < (1.0 if how != "hang" else 6.0)
+            assert time.monotonic() - began < (2.5 if how != "hang" else 9.0)
             for operation in (lambda: feed.follow([]), lambda: feed.forget([]), lambda: feed.hints(0.1)):
                 with pytest.raises(StoreUnavailable):
                     await operation()
@@ -330,7 +335,7 @@ def test_a_server_that_is_gone(world: worlds.World, how: str) -> None:
                 began = time.monotonic()
                 with pytest.raises(StoreUnavailable):
                     await feed_of(store)
-                assert time.monotonic() - began < 1.5
+                assert time.monotonic() - began < 5.0
             await world.aside(server.go_on if how == "hang" else server.start)
             feed = await feed_of(store)
             wanted = await change(store, record, "a")
@@ -350,7 +355,7 @@ async def _failure(feed: Feed) -> Exception | None:
         except StoreUnavailable as error:
             return error
         finally:
-            assert time.monotonic() - began < 1.0, "it waited for longer than it was told"
+            assert time.monotonic() - began < 2.0, "it waited for longer than it was told"
     return None
 
 
@@ -358,13 +363,13 @@ async def _failure(feed: Feed) -> Exception | None:
 def test_a_connection_that_is_gone(database: Database, fault: str) -> None:
     """A connection that is reset is noticed at once, one on which nothing arrives any more within some seconds."""
     with Proxy(database.server.port) as proxy:
-        store = open_store(through(database.url(clock="caller", deadline=1), proxy))
+        store = open_store(through(database.url(clock="caller", deadline=3), proxy))
         feed = run(feed_of(store))
         assert run(quiet(feed))
         getattr(proxy, fault)()
         began = time.monotonic()
         assert isinstance(run(_failure(feed)), StoreUnavailable)
-        assert time.monotonic() - began < (6.0 if fault == "swallow" else 1.0)
+        assert time.monotonic() - began < (9.0 if fault == "swallow" else 2.5)
         proxy.pass_on()
         run((feed := run(feed_of(store))).close())
         run(store.close())
@@ -381,7 +386,7 @@ def test_timeouts_of_the_server_are_not_the_feeds(database: Database) -> None:
     """A feed that has nothing to say for longer than the server lets anybody be idle, or run, stays open."""
     for name in ("idle_session_timeout", "idle_in_transaction_session_timeout", "statement_timeout"):
         database.ask(f"ALTER DATABASE {database.name} SET {name} = '700ms'")
-    store = open_store(database.url(clock="caller", deadline=1))
+    store = open_store(database.url(clock="caller", deadline=10))
     run(store.create(record := new_record(), NOW))
     feed = run(feed_of(store))
     assert run(quiet(feed, 2.0))
@@ -393,22 +398,29 @@ def test_timeouts_of_the_server_are_not_the_feeds(database: Database) -> None:
 def test_watching_is_said_again(database: Database, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """A feed says again that somebody watches, and stands in nobody's way with that; if it was late, commits may have
     told nobody, and it says to look at everything."""
-    for name in ("_BEAT", "_LEAST", "_ANSWERS"):
-        monkeypatch.setattr(postgres_feed, name, 0.2)
+    for name, value in (("_BEAT", 0.2), ("_LEAST", 2.0), ("_ANSWERS", 2.0)):
+        monkeypatch.setattr(postgres_feed, name, value)
     feed = run(feed_of(store))
+
     left = "SELECT until - extract(epoch FROM clock_timestamp()) FROM sojourn.watching"
+
+    def until_said(enough: Callable[[float], bool]) -> None:
+        """Wait until it is said for so many seconds, and hear nothing meanwhile."""
+        give_up = time.monotonic() + 20
+        while not enough(database.ask(left)[0][0]):
+            assert time.monotonic() < give_up, "it is not said again"
+            assert run(quiet(feed, 0.1))
+
     database.ask("UPDATE sojourn.watching SET until = until - 15")
-    assert run(quiet(feed))
-    assert database.ask(left)[0][0] > 25
+    until_said(lambda left: left > 25)
     with psycopg.connect(database.url()) as other:
         other.execute("UPDATE sojourn.watching SET until = until - 15")
         other.commit()
         other.execute("SELECT 1 FROM sojourn.watching FOR UPDATE")
-        assert run(quiet(feed, 1.0))
+        assert run(quiet(feed, 3.0))  # longer than the server has for its answer
     assert run(quiet(feed))
     database.ask("UPDATE sojourn.watching SET until = until + 3600")  # as if the server's clock had been set back
-    assert run(quiet(feed))
-    assert database.ask(left)[0][0] < 31
+    until_said(lambda left: left < 31)
     database.ask("UPDATE sojourn.watching SET until = 1")
     assert run(said(feed)) == [ALL]
     assert run(quiet(feed))
@@ -423,7 +435,7 @@ def test_closing_wakes_who_waits(database: Database, world: worlds.World, what: 
     """Whoever waits in `hints` when the feed is closed, or its store, is told so at once; the connection is gone."""
 
     async def body() -> None:
-        store = open_store(database.url(clock="caller"), world=world.name)
+        store = open_store(database.url(clock="caller", deadline=10), world=world.name)
         feed = await feed_of(store)
         began = time.monotonic()
 
@@ -434,7 +446,7 @@ def test_closing_wakes_who_waits(database: Database, world: worlds.World, what: 
         failed, _ = await world.together([lambda: feed.hints(20.0), close])
         assert isinstance(failed, StoreUnavailable)
         assert "closed" in str(failed)
-        assert time.monotonic() - began < 1.5
+        assert time.monotonic() - began < 5.0
         for operation in (lambda: feed.hints(0.1), feed.open):
             with pytest.raises(StoreUnavailable):
                 await operation()
@@ -442,7 +454,7 @@ def test_closing_wakes_who_waits(database: Database, world: worlds.World, what: 
         await store.close()
         with pytest.raises(StoreUnavailable):
             await feed_of(store)
-        backends = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'sojourn'"
+        backends = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'sojourn' AND datname = current_database()"
         await world.aside(lambda: until(lambda: not database.ask(backends), "the end of its connections"))
 
     world.run(body())
@@ -454,7 +466,7 @@ def test_who_is_cancelled_loses_nothing(database: Database) -> None:
     async def body() -> None:
         import asyncio
 
-        store = open_store(database.url(clock="caller"), world="async")
+        store = open_store(database.url(clock="caller", deadline=10), world="async")
         await store.create(record := new_record(), NOW)
         feed = await feed_of(store)
         for _ in range(3):

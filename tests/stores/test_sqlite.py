@@ -63,7 +63,7 @@ def test_an_older_file_is_upgraded(tmp_path: Path) -> None:
         connection.commit()
 
     async def body() -> None:
-        store = open_store(f"sqlite:///{path}")
+        store = open_store(f"sqlite:///{path}?deadline=10")
         assert await store.load(record.handle) == record
         later = successor(record)
         assert isinstance(await store.commit(record, later, NOW), Committed)
@@ -98,7 +98,7 @@ def test_a_line_ends_with_its_session(tmp_path: Path) -> None:
     ask = "SELECT count(*) FROM line"
 
     async def body() -> None:
-        store = open_store(f"sqlite:///{path}")
+        store = open_store(f"sqlite:///{path}?deadline=10")
         records = [new_record(), new_record()]
         for record in records:
             await store.create(record, NOW)
@@ -119,7 +119,7 @@ def test_history_leaves_in_steps(tmp_path: Path) -> None:
     path = tmp_path / "sessions.db"
 
     async def body() -> None:
-        store = open_store(f"sqlite:///{path}")
+        store = open_store(f"sqlite:///{path}?deadline=10")
         await store.create(new_record(), NOW)
         with closing(sqlite3.connect(path)) as connection:
             connection.execute(

@@ -30,7 +30,7 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 def store(path: Path) -> Iterator[Store]:
     """A store for blocking callers."""
-    one = open_store(f"sqlite:///{path}?durability=process")
+    one = open_store(f"sqlite:///{path}?durability=process&deadline=10")
     yield one
     run(one.close())
 
@@ -111,7 +111,7 @@ def test_news_that_were_trimmed(path: Path, monkeypatch: pytest.MonkeyPatch, wor
 
     async def body() -> None:
         store = open_store(
-            f"sqlite:///{path}?durability=process", world="async" if world is worlds.ASYNC else "blocking"
+            f"sqlite:///{path}?durability=process&deadline=10", world="async" if world is worlds.ASYNC else "blocking"
         )
         await store.create(record := new_record(), NOW)
         feed = await feed_of(store)
@@ -189,9 +189,10 @@ def test_who_waits_does_not_hold_up_who_writes(store: Store) -> None:
     assert busy == 0
 
 
-def test_a_writer_in_the_way(store: Store, path: Path) -> None:
+def test_a_writer_in_the_way(path: Path) -> None:
     """Somebody holds the file to himself for longer than the deadline: nobody waits for hints for longer than he said,
     and then the feed says that it is over, as nobody can know any more that he watches."""
+    store = open_store(f"sqlite:///{path}?deadline=3")
     feed = run(feed_of(store))
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -199,14 +200,15 @@ def test_a_writer_in_the_way(store: Store, path: Path) -> None:
         began = time.monotonic()
         with pytest.raises(StoreUnavailable):
             run(_impatient(feed))
-        assert time.monotonic() - began < 4
+        assert time.monotonic() - began < 9
+    run(store.close())
 
 
 async def _impatient(feed: Feed) -> None:
-    for _ in range(60):
+    for _ in range(150):
         began = time.monotonic()
         await feed.hints(0.1)
-        assert time.monotonic() - began < 0.9
+        assert time.monotonic() - began < 2.0  # and who waited for the writer would wait for 3 seconds
 
 
 @pytest.mark.parametrize("what", ["feed", "store"])
@@ -215,7 +217,7 @@ def test_closing_wakes_who_waits(path: Path, world: worlds.World, what: str) -> 
     """Whoever waits in `hints` when the feed is closed, or its store, is told so at once; so is whoever comes later."""
 
     async def body() -> None:
-        store = open_store(f"sqlite:///{path}", world="async" if world is worlds.ASYNC else "blocking")
+        store = open_store(f"sqlite:///{path}?deadline=10", world="async" if world is worlds.ASYNC else "blocking")
         feed = await feed_of(store)
         began = time.monotonic()
 
@@ -254,7 +256,7 @@ def test_a_fork_is_not_held_up(store: Store, path: Path) -> None:
             os._exit(0)
         finally:
             os._exit(1)
-    assert time.monotonic() - began < 1.0
+    assert time.monotonic() - began < 4.0
     assert os.waitpid(pid, 0)[1] == 0
     assert [hint.fields for hint in run(said(feed))] == [("child",)]
 

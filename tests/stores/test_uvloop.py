@@ -11,10 +11,11 @@ import uvloop
 from servers.postgres import Database
 from servers.valkey import Valkey, fresh_prefix
 from sojourn import AsyncSessionManager
+from worlds import PATIENT
 
 
 async def _use(url: str) -> None:
-    async with AsyncSessionManager(url) as sessions:
+    async with AsyncSessionManager(url, config=PATIENT) as sessions:
         session_id = await sessions.create_session("ada", {"n": 0, "long": "x" * 200_000})
 
         async def add() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -113,7 +114,7 @@ async def test_it_can_follow_very_many(world: World, valkey: Valkey) -> None:
         missing = set(handles)
 
         async def listen() -> None:
-            give_up = time.monotonic() + 20
+            give_up = time.monotonic() + 50
             while missing and time.monotonic() < give_up:
                 missing.difference_update({hint.handle for hint in await feed.hints(1)})
 
@@ -220,7 +221,7 @@ async def test_in_a_cluster_any_node_tells_all(world: World, valkey_cluster: Clu
     records = [await created(store) for _ in range(10)]
     for feed in feeds:
         missing = {record.handle for record in records}
-        give_up = time.monotonic() + 10
+        give_up = time.monotonic() + 30
         while missing and time.monotonic() < give_up:
             missing -= {hint.handle for hint in await feed.hints(0.5)}
         assert missing == set()
@@ -233,12 +234,13 @@ async def test_in_a_cluster_whose_slots_move(world: World, valkey_cluster: Clust
     async with listening(world, valkey_cluster.url(prefix=fresh_prefix())) as (store, feed):
         addresses = {store._space._servers._topology.known(slot) for slot in range(0, 16384, 500)} - {None}
         assert len(addresses) == 3
-        feed._asked_at = 0.0
-        await feed.hints(0.2)  # of whichever node it is, two of three do not have that slot
-        for _ in range(3):
-            assert feed._answered
+        for _ in range(4):  # of whichever node it is, two of three do not have that slot
             feed._asked_at = 0.0
             await feed.hints(0.2)
+            give_up = time.monotonic() + 10
+            while not feed._answered:
+                assert time.monotonic() < give_up
+                await feed.hints(0.2)
         record = await created(store)
         await told(feed, Hint(record.handle, None, facts=True))
 
@@ -248,24 +250,30 @@ async def test_over_a_client_of_ones_own(valkey: Valkey, kind: str) -> None:
     """A store over a client has a feed that says four times a second that one should look at everything; and a server
     that does not answer is told at its opening."""
     module = pytest.importorskip("redis" if kind == "blocking" else "redis.asyncio")
-    client = module.Redis(port=valkey.port, socket_timeout=1)
+    client = module.Redis(port=valkey.port, socket_timeout=10)
     retry = pytest.importorskip(f"{module.__name__}.retry").Retry(pytest.importorskip("redis.backoff").NoBackoff(), 0)
     silent = module.Redis(port=valkey.port, socket_timeout=0.1, retry=retry)
-    store: Any = ValkeyStore.over(client, prefix=fresh_prefix())
+    store: Any = ValkeyStore.over(client, prefix=fresh_prefix(), deadline=10)
     feed = store.feed(ThreadWaiting() if kind == "blocking" else TaskWaiting())
     await feed.open()
     await feed.follow(["one"])
-    began = time.monotonic()
-    found = [hint for _ in range(4) for hint in await feed.hints(5)]
-    assert found == [Hint("")] * 4
-    assert 0.9 < time.monotonic() - began < 2
+    at = [time.monotonic()]
+    for _ in range(4):
+        assert await feed.hints(5) == [Hint("")]
+        at.append(time.monotonic())
+    assert at[-1] - at[0] > 0.9
+    assert min(later - before for before, later in pairwise(at)) < 0.4
+    feed._due = time.monotonic() + 60
     assert await feed.hints(0.01) == []
     await store.close()
     await useless(feed, "closed")
     store = ValkeyStore.over(silent, prefix=fresh_prefix(), deadline=0.5)
-    valkey.do("CLIENT", "PAUSE", 1000)
-    with pytest.raises(StoreUnavailable):
-        await store.feed(ThreadWaiting() if kind == "blocking" else TaskWaiting()).open()
+    valkey.do("CLIENT", "PAUSE", 3000)
+    try:
+        with pytest.raises(StoreUnavailable):
+            await store.feed(ThreadWaiting() if kind == "blocking" else TaskWaiting()).open()
+    finally:
+        valkey.do("PING")  # until the pause is over: others use this server, too
     await store.close()
     for one in (client, silent):
         closed = one.close() if kind == "blocking" else one.aclose()
@@ -312,7 +320,7 @@ async def test_a_user_who_may_not_publish_writes_all_the_same(world: World, each
                 await feed.follow(["one"], everything=everything)
                 with pytest.raises(StoreUnavailable, match=r"&sojourn:news:\* and \+publish"):
                     await feed.open()
-            assert time.monotonic() - began < 2
+            assert time.monotonic() - began < 4.5  # and who tries on would try for 5 seconds each time
             await store.close()
         server.do("ACL", "SETUSER", "shop", "&sojourn:news:*")
         await _lives(world, url)

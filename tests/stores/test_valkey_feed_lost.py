@@ -6,15 +6,16 @@ import asyncio
 import os
 import threading
 import time
+from functools import partial
 from typing import Any
 
 import pytest
-from valkey_feeds import AT_MOST, created, feed_of, listening, lost, opened, tells, told, wait_for_links
+from valkey_feeds import AT_MOST, AT_ONCE, created, feed_of, listening, lost, opened, tells, told, wait_for_links
 
 from servers.process import LOOPBACK, until
 from servers.proxy import Proxy, through
 from servers.valkey import Cluster, Sentinels, Valkey, fresh_prefix
-from sojourn import StoreUnavailable, open_store
+from sojourn import OutcomeUnknown, StoreUnavailable, open_store
 from sojourn.blocking import run
 from sojourn.store import Hint
 from sojourn.stores import valkey_feed
@@ -29,7 +30,7 @@ async def test_a_server_that_dies(world: World) -> None:
     with Valkey() as server:
         async with listening(world, server.url()) as (store, feed):
             server.kill()
-            await lost(feed, 1.0)
+            await lost(feed, AT_ONCE)
             server.start()
             again = feed_of(world, store)
             await again.open()
@@ -42,14 +43,14 @@ async def test_a_server_that_hangs(world: World) -> None:
     """A server that hangs is found out within some seconds, and no wait is longer than it was asked for; to open a feed
     takes no longer than the store's deadline."""
     with Valkey() as server:
-        async with listening(world, server.url(deadline=1)) as (store, feed):
+        async with listening(world, server.url(deadline=2)) as (store, feed):
             server.hang()
             try:
                 await lost(feed, AT_MOST, "answer")
                 began = time.monotonic()
                 with pytest.raises(StoreUnavailable):
                     await feed_of(world, store).open()
-                assert time.monotonic() - began < 1.8
+                assert time.monotonic() - began < 4.0
             finally:
                 server.go_on()
 
@@ -59,14 +60,14 @@ async def test_a_way_that_is_cut(world: World, valkey: Valkey, fault: str) -> No
     """A connection that is cut is told at once, and one over which nothing comes any more within some seconds; until
     the way is free again no feed opens, and each says so within the deadline."""
     with Proxy(valkey.port) as proxy:
-        async with listening(world, through(valkey.url(prefix=fresh_prefix(), deadline=1), proxy)) as (store, feed):
+        async with listening(world, through(valkey.url(prefix=fresh_prefix(), deadline=2), proxy)) as (store, feed):
             await world.aside(getattr(proxy, fault))
-            await lost(feed, AT_MOST if fault == "swallow" else 1.0)
+            await lost(feed, AT_MOST if fault == "swallow" else AT_ONCE)
             if fault != "reset":
                 began = time.monotonic()
                 with pytest.raises(StoreUnavailable):
                     await feed_of(world, store).open()
-                assert time.monotonic() - began < 1.8
+                assert time.monotonic() - began < 4.0
             await world.aside(proxy.pass_on)
             again = feed_of(world, store)
             await again.open()
@@ -77,7 +78,7 @@ async def test_what_comes_byte_by_byte(world: World, valkey: Valkey) -> None:
     """What comes in pieces is understood when it is whole."""
     with Proxy(valkey.port) as proxy:
         proxy.drip()
-        await tells(world, through(valkey.url(prefix=fresh_prefix(), deadline=5), proxy))
+        await tells(world, through(valkey.url(prefix=fresh_prefix(), deadline=10), proxy))
 
 
 async def test_who_says_what_is_no_reply(world: World) -> None:
@@ -98,7 +99,7 @@ async def test_who_says_what_is_no_reply(world: World) -> None:
 
         server = threading.Thread(target=answer, daemon=True)
         server.start()
-        store = opened(world, f"redis://{LOOPBACK}:{listening_at.getsockname()[1]}?deadline=1")
+        store = opened(world, f"redis://{LOOPBACK}:{listening_at.getsockname()[1]}?deadline=2")
         with pytest.raises(StoreUnavailable, match="Protocol error"):
             await feed_of(world, store).open()
         await store.close()
@@ -109,13 +110,12 @@ async def test_who_says_what_is_no_reply(world: World) -> None:
 async def test_a_quiet_feed_lives(world: World, valkey: Valkey, monkeypatch: pytest.MonkeyPatch) -> None:
     """A feed to which nothing is said for long goes on, also if nobody asks it anything meanwhile."""
     monkeypatch.setattr(valkey_feed, "_QUIET", 0.05)
-    monkeypatch.setattr(valkey_feed, "_PATIENCE", 0.2)
+    monkeypatch.setattr(valkey_feed, "_PATIENCE", 1.5)
     async with listening(world, valkey.url(prefix=fresh_prefix())) as (store, feed):
         assert await feed.hints(0.7) == []
-        await world.aside(lambda: time.sleep(0.5))
-        for _ in range(5):
+        for pause in (0.1, 2.0, 0.1, 0.1, 0.1):  # after the first it asks, and looks for the answer after the second
+            await world.aside(partial(time.sleep, pause))
             assert await feed.hints(0) == []
-            await world.aside(lambda: time.sleep(0.1))
         record = await created(store)
         await told(feed, Hint(record.handle, None, facts=True))
 
@@ -123,19 +123,20 @@ async def test_a_quiet_feed_lives(world: World, valkey: Valkey, monkeypatch: pyt
 async def test_a_failover(world: World, sentinels: Sentinels) -> None:
     """When the primary dies, its feed is lost at once, and as soon as another is the primary, a new feed tells of what
     is written there."""
-    async with listening(world, sentinels.url(deadline=2)) as (store, feed):
+    async with listening(world, sentinels.url(deadline=5)) as (store, feed):
         dead = sentinels.master
         dead.kill()
-        await lost(feed, 1.0)
-        until(lambda: sentinels.master is not dead, "another primary")
-        give_up = time.monotonic() + 20
+        await lost(feed, AT_ONCE)
+        until(lambda: sentinels.master is not dead, "another primary", 60)
+        give_up = time.monotonic() + 40
         while True:
             again = feed_of(world, store)
             try:
                 await again.open()
                 await again.follow((), everything=True)
+                await told(again, Hint(""))
                 record = await created(store)
-            except StoreUnavailable:
+            except (StoreUnavailable, OutcomeUnknown):
                 assert time.monotonic() < give_up
             else:
                 break
@@ -149,7 +150,7 @@ async def test_a_primary_that_is_one_no_longer(world: World, sentinels: Sentinel
     """A server that has become a replica without a word to its clients is found out within some seconds; and so is one
     that the store has left for another."""
     sentinels.set("down-after-milliseconds", 60_000)
-    url = sentinels.url(deadline=2)
+    url = sentinels.url(deadline=10)
     async with listening(world, url) as (_, feed), listening(world, url) as (store, other):
         store._space._servers._topology._primary = type(other._address)(LOOPBACK, sentinels.servers[1].port)
         await lost(other, AT_MOST, "another primary")
@@ -185,7 +186,7 @@ def test_a_cluster_that_is_not_whole() -> None:
     with Cluster() as cluster:
 
         async def body() -> None:
-            store: Any = open_store(cluster.url(deadline=2), world="async")
+            store: Any = open_store(cluster.url(deadline=4), world="async")
             feeds = []
             while len({feed._address for feed in feeds}) < 3:
                 feed = store.feed(TaskWaiting())
@@ -196,8 +197,7 @@ def test_a_cluster_that_is_not_whole() -> None:
             for feed in feeds:
                 left = feed._address.port == cluster.servers[0].port
                 await lost(feed, AT_MOST + 10.0 if left else 2.0, "CLUSTERDOWN|bus" if left else None)
-            while "cluster_state:ok" in cluster.servers[0].do("CLUSTER", "INFO").decode():
-                await asyncio.sleep(0.05)
+            until(lambda: b"cluster_state:ok" not in cluster.servers[0].do("CLUSTER", "INFO"), "its end", 60)
             with pytest.raises(StoreUnavailable):
                 await store.feed(TaskWaiting()).open()
             await store.close()
@@ -219,7 +219,7 @@ async def test_who_waits_is_woken_by_the_end(world: World, valkey: Valkey, what:
 
         began = time.monotonic()
         woken, _ = await world.together([lambda: feed.hints(20), close])
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 8
         assert isinstance(woken, StoreUnavailable)
         assert "closed" in str(woken)
         assert feed._wire._socket.fileno() == -1

@@ -25,13 +25,21 @@ from worlds import World
 PING = [("PING",)]
 
 
-def soon(seconds: float = 2.0) -> float:
+def soon(seconds: float = 10.0) -> float:
     return time.monotonic() + seconds
 
 
-def slow(seconds: float) -> list[tuple[str, str, str]]:
-    """A request that the server answers after a while."""
-    return [("BLPOP", fresh_prefix(), str(seconds))]
+class Asked:
+    """A request that the server answers when the test says so."""
+
+    def __init__(self, server: Valkey) -> None:
+        self._server = server
+        self._key = fresh_prefix()
+        self.requests = [("BLPOP", self._key, "30")]
+        self.reply = [[self._key.encode(), b"now"]]
+
+    def answer(self) -> None:
+        self._server.do("RPUSH", self._key, "now")
 
 
 @asynccontextmanager
@@ -57,7 +65,7 @@ async def test_only_a_primary_is_spoken_to(world: World) -> None:
 async def test_a_sentinel_that_hangs_leaves_time_for_another(world: World, sentinels: Sentinels) -> None:
     """A Sentinel that hangs is given half of the time that is left: another one is asked within the deadline."""
     sentinels.sentinels[0].hang()
-    sessions = world.sessions(sentinels.url(deadline=2))
+    sessions = world.sessions(sentinels.url(deadline=5))
     async with sessions:
         session_id = await sessions.create_session(data={"n": 1})
         assert await sessions.get_session(session_id) == {"n": 1}
@@ -67,7 +75,7 @@ async def test_a_server_that_only_reads_for_a_moment(world: World) -> None:
     """A write that meets a server which is a replica just now is sent again within its deadline: when the server is the
     primary again, the caller has heard of nothing."""
     with Valkey() as server:
-        sessions = world.sessions(server.url(deadline=5))
+        sessions = world.sessions(server.url(deadline=10))
         async with sessions:
             session_id = await sessions.create_session(data={"n": 0})
             server.do("REPLICAOF", LOOPBACK, free_port())  # nobody is there, so it keeps what it has
@@ -85,13 +93,16 @@ async def test_who_is_late_does_not_take_the_others_down(valkey: Valkey) -> None
     kept, and the reply that comes later reaches nobody."""
     async with linked(valkey, TaskLink) as link:
         await link.exchange(PING, soon())
-        connection = link._connection
-        first = asyncio.create_task(link.exchange(slow(0.1), soon()))
-        late = asyncio.create_task(link.exchange(slow(0.3), soon(0.2)))
-        after = asyncio.create_task(link.exchange([("ECHO", "after")], soon()))
-        assert await first == [None]
+        connection, one, other = link._connection, Asked(valkey), Asked(valkey)
+        first = asyncio.create_task(link.exchange(one.requests, soon(20)))
+        late = asyncio.create_task(link.exchange(other.requests, soon(1.5)))
+        after = asyncio.create_task(link.exchange([("ECHO", "after")], soon(20)))
+        await asyncio.sleep(0)
+        one.answer()
+        assert await first == one.reply
         with pytest.raises(NoReply, match="in time"):
             await late
+        other.answer()
         assert await after == [b"after"]
         assert await link.exchange([("ECHO", "mine")], soon()) == [b"mine"]
         assert link._connection is connection
@@ -102,14 +113,15 @@ async def test_a_connection_that_is_replaced_ends_with_its_last_reply(valkey: Va
     one on which none is due closes at once."""
     async with linked(valkey, TaskLink) as link:
         await link.exchange(PING, soon())
-        old = link._connection
-        due = asyncio.create_task(link.exchange(slow(0.1), soon()))
+        old, asked = link._connection, Asked(valkey)
+        due = asyncio.create_task(link.exchange(asked.requests, soon(20)))
         await asyncio.sleep(0)
         link.drop()
         assert await link.exchange(PING, soon()) == [b"PONG"]
         assert link._connection is not old
         assert old.lost is None
-        assert await due == [None]
+        asked.answer()
+        assert await due == asked.reply
         assert old.lost is not None
         new = link._connection
         link.drop()
@@ -154,21 +166,25 @@ async def test_a_connection_on_which_a_reply_is_due_is_not_used_again(valkey: Va
     async with linked(valkey, ThreadLink, most=1) as link:
         await link.exchange(PING, soon())
         for _ in range(3):
-            began = time.monotonic()
+            began, asked = time.monotonic(), Asked(valkey)
             with pytest.raises(NoReply):
-                await link.exchange(slow(1.2), soon(0.1))
-            assert time.monotonic() - began < 0.9
+                await link.exchange(asked.requests, soon(0.5))
+            assert time.monotonic() - began < 5
             assert await link.exchange([("ECHO", "mine")], soon()) == [b"mine"]
+            asked.answer()
+            assert await link.exchange([("ECHO", "mine, too")], soon()) == [b"mine, too"]
 
 
 async def test_who_finds_all_connections_in_use_waits_no_longer_than_he_may(valkey: Valkey) -> None:
     """A thread that gets no connection within its time has sent nothing; when one is given back, it is used again."""
     async with linked(valkey, ThreadLink, most=1) as link:
-        busy = asyncio.get_running_loop().run_in_executor(None, asyncio.run, link.exchange(slow(0.5), soon()))
+        asked = Asked(valkey)
+        busy = asyncio.get_running_loop().run_in_executor(None, asyncio.run, link.exchange(asked.requests, soon(20)))
         until(lambda: link._permits.empty(), "the connection in use")
         with pytest.raises(NotSent, match="in use"):
             await link.exchange(PING, soon(0.1))
-        assert await busy == [None]
+        asked.answer()
+        assert await busy == asked.reply
         assert await link.exchange(PING, soon()) == [b"PONG"]
         assert len(link._idle) == 1
 
@@ -185,10 +201,12 @@ async def test_a_connection_that_was_closed_while_it_was_idle(valkey: Valkey, mo
 async def test_what_is_in_use_at_the_close_is_closed_afterwards(valkey: Valkey) -> None:
     """A connection that is in use when the link is closed is closed when it comes back."""
     async with linked(valkey, ThreadLink) as link:
-        busy = asyncio.get_running_loop().run_in_executor(None, asyncio.run, link.exchange(slow(0.2), soon()))
+        asked = Asked(valkey)
+        busy = asyncio.get_running_loop().run_in_executor(None, asyncio.run, link.exchange(asked.requests, soon(20)))
         until(lambda: link._permits.qsize() < 64, "the connection in use")
         link.close()
-        assert await busy == [None]
+        asked.answer()
+        assert await busy == asked.reply
         assert link._idle == []
 
 

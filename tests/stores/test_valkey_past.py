@@ -215,7 +215,7 @@ def test_a_damaged_record_is_left_out(keys: Keys, caplog: pytest.LogCaptureFixtu
 def test_a_reader_goes_by_the_servers_clock(valkey: Valkey) -> None:
     """A bookmark and a place in line are held for as long as the server's clock says, whatever the callers' say; and so
     long are facts kept."""
-    store: Any = open_store(valkey.url(prefix=fresh_prefix()))
+    store: Any = open_store(valkey.url(prefix=fresh_prefix(), deadline=10))
     run(store.create(record := new_record(at=time.time()), time.time()))
     assert run(store.bookmark("mail", "one", 0.0, hold=60.0)) == 0
     assert run(store.bookmark("mail", "other", time.time() + 5000, hold=60.0)) is None

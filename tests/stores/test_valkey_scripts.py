@@ -96,11 +96,11 @@ def test_replicas_must_know_of_what_was_made_before() -> None:
             lambda store: store.lease(leased.handle, 0, 10.0, NOW, name="one"),
         ):
             for _ in range(2):  # the second time over a connection that has written nothing
-                store: Any = open_store(primary.url(**options, deadline=0.8))
+                store: Any = open_store(primary.url(**options, deadline=1.5))
                 with pytest.raises(OutcomeUnknown):
                     run(operation(store))
                 run(store.close())
-        elsewhere: Any = open_store(primary.url(**options, deadline=0.8, prefix="elsewhere"))
+        elsewhere: Any = open_store(primary.url(**options, deadline=1.5, prefix="elsewhere"))
         with pytest.raises(OutcomeUnknown):
             run(elsewhere.end_matching(NOW))
         replica.go_on()
@@ -115,7 +115,7 @@ def test_a_named_lease_is_sent_again(valkey: Valkey) -> None:
     where there is no time for that, the outcome is unknown."""
     prefix = fresh_prefix()
     with Proxy(valkey.port) as proxy:
-        store: Any = open_store(through(valkey.url(prefix=prefix, clock="caller", deadline=2), proxy))
+        store: Any = open_store(through(valkey.url(prefix=prefix, clock="caller", deadline=4), proxy))
         run(store.create(record := new_record(), NOW))
         proxy.cut_reply(0, request=b"EVALSHA")
         taken = run(store.lease(record.handle, 0, 10.0, NOW, name="one", patience=5.0))
@@ -135,7 +135,7 @@ def test_what_would_count_twice_is_not_sent_again(valkey: Valkey, kind: str) -> 
     """A lease, and the end of all, whose reply is cut: the outcome is unknown, and it was done once."""
     prefix = fresh_prefix()
     with Proxy(valkey.port) as proxy:
-        store: Any = open_store(through(valkey.url(prefix=prefix, clock="caller", deadline=2), proxy))
+        store: Any = open_store(through(valkey.url(prefix=prefix, clock="caller", deadline=10), proxy))
         run(store.create(record := new_record(), NOW))
         proxy.cut_reply(0, request=b"EVALSHA")
         with pytest.raises(OutcomeUnknown):
@@ -154,7 +154,7 @@ def test_a_commit_that_was_overtaken_before_it_was_sent_again(valkey: Valkey, ot
     """The reply to a commit is cut, and others commit before it is sent again: it was made, as far as the record
     remembers; where it does not any more, it is unknown, and never a conflict, after which it would be made anew."""
     prefix = fresh_prefix()
-    url = valkey.url(prefix=prefix, clock="caller", deadline=5)
+    url = valkey.url(prefix=prefix, clock="caller", deadline=10)
     beside: Any = open_store(url)
     with Proxy(valkey.port) as proxy:
         store: Any = open_store(through(url, proxy))
@@ -180,7 +180,7 @@ def test_a_commit_that_was_overtaken_before_it_was_sent_again(valkey: Valkey, ot
 def test_a_full_server_is_told_with_the_remedy() -> None:
     """A server that is full says so with what helps, and nothing was written."""
     with Valkey(maxmemory_policy="noeviction") as server:
-        store: Any = open_store(server.url(clock="caller"))
+        store: Any = open_store(server.url(clock="caller", deadline=10))
         run(store.create(record := new_record(), NOW))
         server.do("CONFIG", "SET", "maxmemory", 1)
         with pytest.raises(StoreUnavailable, match="raise its maxmemory"):

@@ -224,7 +224,12 @@ class TellingContract(Harness):
         feed = store.feed(ThreadWaiting() if self.world == "blocking" else TaskWaiting())
         try:
             await feed.open()
-            await feed.follow(handles, everything=not handles)
+            certain = await feed.follow(handles, everything=not handles)
+            missing = set() if certain else set(handles or ("",))
+            until = time.monotonic() + 10
+            while missing:
+                assert time.monotonic() < until, f"it does not say that it follows {missing}"
+                missing -= {hint.handle for hint in await feed.hints(0.3)}
             while await feed.hints(0.3):
                 pass
             yield feed
@@ -232,9 +237,9 @@ class TellingContract(Harness):
             await feed.close()
 
     async def said(self, feed: Feed, enough: Callable[[list[Hint]], bool]) -> list[Hint]:
-        """What the feed says, until that is enough, or for 5 seconds."""
+        """What the feed says, until that is enough, or for 20 seconds."""
         found: list[Hint] = []
-        until = time.monotonic() + 5
+        until = time.monotonic() + 20
         while time.monotonic() < until and not enough(found):
             found += await feed.hints(0.5)
         return found
