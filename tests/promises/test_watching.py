@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import time
+import weakref
 from collections.abc import Callable, Iterable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -159,6 +162,28 @@ async def test_a_change_is_told_however_far_the_feed_is_behind(
                 assert kinds(mine)[-2:] == ["changed", "ended"]
             everything = await told(of_all, lambda changes: "ended" in kinds(changes))
             assert kinds(everything) == ["created", "changed", "ended"]
+
+
+async def test_a_process_that_paused_hears_the_feed_out(world: worlds.World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the process pauses, just as the history told of an end, for longer than it would wait for the feed, it
+    still hears what the feed has said by then."""
+    pauses = itertools.count(100.0, 60.0)  # a minute between any two looks at the clock
+    monkeypatch.setattr(hub, "time", SimpleNamespace(monotonic=lambda: next(pauses)))
+    store = MemoryStore()
+    async with world.sessions(store) as here:
+        position = await store.position()
+        session_id = await here.create_session(data={"n": 0})
+        feed = store.feed(ThreadWaiting() if world is worlds.BLOCKING else TaskWaiting())
+        await feed.open()
+        await feed.follow([], everything=True)
+        await here.update(session_id, "n", lambda n: n + 1)
+        await here.end_session(session_id)
+        _, history = await store.changes(position, HISTORY)
+        working, said = here.engine._hub, hub._Said([])
+        working._watches[("all", "")] = weakref.WeakSet()
+        await working._hear_out(history, said, feed)
+        assert [hint.handle for hint in said.changed] == [handle_of(session_id)]
+        await feed.close()
 
 
 async def test_who_reads_of_an_end_waits_for_the_hub(world: worlds.World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -349,13 +349,14 @@ class Hub:
         ended -= {hint.handle for hint in said.hints if hint.ended}
         if all(kind == "session" for kind, _ in list(self._watches)):
             ended &= self._seen.keys()  # of others it may say nothing
-        give_up = time.monotonic() + _GRACE
-        while ended and (left := give_up - time.monotonic()) > 0:
+        left, give_up = _GRACE, time.monotonic() + _GRACE
+        while ended and left > 0:  # the first time in any case: this process may have paused
             more = await feed.hints(left)
             said.add(more)
             ended -= {hint.handle for hint in more if hint.ended}
             if any(not hint.handle for hint in more):
                 return  # it does not name them one by one
+            left = give_up - time.monotonic()
 
     def _tell_changes(self, changed: list[Hint], handles: Collection[str]) -> None:
         """Tell of the changes of these sessions, and take them from the list."""
