@@ -94,7 +94,7 @@ def test_a_close_waits_for_who_writes(tmp_path: Path) -> None:
     assert isinstance(got[1], StoreUnavailable)
     store._file._execute([late := Work(act, False, time.monotonic() + 10)])  # type: ignore[attr-defined]
     assert isinstance(late.error, StoreUnavailable)  # one that had asked just before
-    assert store._file._turnstile._turn == -1  # type: ignore[attr-defined]
+    assert store._file._turnstile.turn == -1  # type: ignore[attr-defined]
 
 
 class _Lock:

@@ -28,6 +28,13 @@ def test_a_second_of_guessing() -> None:
     assert guesses.allow("8.8.8.8", "h", 100.0)
 
 
+@pytest.mark.parametrize("rate", [0.5, 1, 50])
+def test_who_comes_back_is_told_of_again(rate: float) -> None:
+    """An address that guesses, and again after a day of silence, is told of twice."""
+    guesses = Guesses(rate)
+    assert [sum(guesses.missed(PUBLIC, at) for _ in range(200)) for at in (0.0, 86_400.0)] == [1, 1]
+
+
 def test_who_guesses_on_is_told_of_once() -> None:
     """An address that goes on guessing as fast as it may is said to have come to its bound once, and again only after
     it had half of its points back."""

@@ -6,6 +6,7 @@ twice, whatever is cut, cancelled or late."""
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import threading
 import time
@@ -600,6 +601,43 @@ def test_who_gave_up_leads_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(OutcomeUnknown):
         run(lanes._wait(record.handle, late))
     assert lanes._lanes == {}
+
+
+def test_a_writer_of_a_closed_loop_may_be_collected_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The task of a loop that was closed parts with its lane when it is collected, be it by a thread that has hold of
+    the lanes just then."""
+    manager = AsyncSessionManager(config=PATIENT)
+    lanes = manager._lanes
+
+    async def stick() -> str:
+        session_id = await manager.create_session(data={"n": 0})
+        monkeypatch.setattr(lanes, "send", lambda *_, **__: asyncio.sleep(3600))
+        writing = asyncio.create_task(manager.update(session_id, "n", lambda n: n + 1))
+        await asyncio.sleep(0.05)
+        assert not writing.done()
+        monkeypatch.undo()
+        return session_id
+
+    gc.disable()  # but for once, below
+    try:
+        loop = asyncio.new_event_loop()
+        session_id = loop.run_until_complete(stick())
+        loop.set_exception_handler(lambda *_: None)  # a task was destroyed: that is what is tried here
+        loop.close()
+        del loop
+        assert len(lanes._lanes) == 1
+        relieve = lanes._relieve
+
+        def collect(handle: str) -> None:
+            monkeypatch.undo()
+            gc.collect()
+            relieve(handle)
+
+        monkeypatch.setattr(lanes, "_relieve", collect)
+        assert asyncio.run(manager.update(session_id, "n", lambda n: n + 1)) == 1
+        assert not lanes._lanes
+    finally:
+        gc.enable()
 
 
 def test_a_signal_may_be_set_again() -> None:

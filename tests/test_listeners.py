@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
-from sojourn import SessionManager
+from sojourn import SessionManager, StoreUnavailable
 from sojourn.stores.memory import MemoryStore
 from worlds import BLOCKING, PATIENT, Through
 
@@ -40,6 +41,39 @@ def test_of_many_who_come_first_one_starts_the_listeners(monkeypatch: pytest.Mon
     BLOCKING.run(BLOCKING.until(lambda: len(told) >= 8))
     manager.close()
     assert sorted(told) == sorted(session_id.partition(".")[0] for session_id in made)
+    assert _threads() <= before
+
+
+def test_who_stops_and_starts_again_is_not_held_up() -> None:
+    """Listeners that are started anew while those of before have yet to end, as a call takes long, are those of one
+    thread in the end; and whoever has stopped them goes on."""
+    manager, inside, go_on = SessionManager(config=PATIENT), threading.Event(), threading.Event()
+    manager.on_created(lambda _: inside.set() or go_on.wait(20), deliver="each", name="slow")
+    before = _threads()
+    manager.create_session()
+    assert inside.wait(20)
+    stopping = threading.Thread(target=manager.stop_listeners)
+    stopping.start()
+    BLOCKING.run(BLOCKING.until(lambda: not manager.engine._listening.awake))
+    manager.start_listeners()
+    go_on.set()
+    stopping.join(20)
+    assert not stopping.is_alive()
+    assert len(_threads() - before) == 1
+    manager.close()
+    assert _threads() <= before
+
+
+def test_an_operation_after_the_end_starts_no_listeners() -> None:
+    """Where the manager is closed just as an operation in another thread was about to start its listeners, none are."""
+    through = Through(MemoryStore())
+    manager = SessionManager(through, config=PATIENT)
+    manager.on_created(lambda _: None, deliver="each", name="late")
+    before = _threads()
+    through.before["position"] = manager.close
+    with suppress(StoreUnavailable):  # it is closed
+        manager.create_session()
+    assert not manager.engine._listening.awake
     assert _threads() <= before
 
 

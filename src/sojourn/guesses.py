@@ -43,7 +43,7 @@ class Guesses:
         if self._per_second is None or not source:
             return False
         spent = self._spent(source, now) + 1
-        said = self._sources.get(source, _NEW)[2] and spent > self._per_second
+        said = self._sources.get(source, _NEW)[2] and spent - 1 > self._per_second
         is_there = spent >= 2 * self._per_second
         self._sources[source] = (spent, now, said or is_there)
         _bound(self._sources, source, _SOURCES)

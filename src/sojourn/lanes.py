@@ -66,7 +66,7 @@ log = logging.getLogger("sojourn")
 
 _REPEATS: Final = 3  # how often one commit is sent when its reply does not come
 _GRACE: Final = 1.0  # seconds past its deadline for which a job waits for the end of a commit that is under way with it
-_LOOK: Final = 0.25  # seconds between two looks of a job that waits, should its leader have been interrupted for good
+_LOOK: Final = 0.25  # seconds between two looks of a job that waits: who was to wake it may have been interrupted
 _PATIENCE: Final = 3  # conflicts before a leader takes a turn
 _TURN: Final = 0.25  # seconds that a turn lasts at most: enough for a commit to arrive, and little if it never does
 _KEPT: Final = (VERSIONS_KEPT - 1) * VERSION_BYTES
@@ -172,14 +172,13 @@ class Lanes:
         self._cap = (
             Cap(config.max_sessions_per_user, config.at_cap == "refuse") if config.max_sessions_per_user else NO_CAP
         )
-        self._lanes: dict[str, Job] = {}
-        self._lock = threading.Lock()
+        self.forked()
         _all.add(self)
 
     def forked(self) -> None:
-        """In the child of a fork: whoever led a lane is not here."""
-        self._lanes = {}
-        self._lock = threading.Lock()
+        """Begin anew: in the child of a fork whoever led a lane is not here."""
+        self._lanes: dict[str, Job] = {}
+        self._lock = threading.RLock()  # a task of a loop that was closed parts when it is collected: anywhere
 
     async def commit(self, job: Job) -> Record:
         """Make the commit; the record as it is then. Raises `SessionGone`, `ConflictError`, `SessionLeased`,
@@ -236,6 +235,8 @@ class Lanes:
         while not await job.signal.wait(min(job.deadline - time.monotonic(), _LOOK)):
             with self._lock:
                 self._relieve(handle)
+            if job.state in ("leading", "done"):  # and nobody came to say so
+                return
             if job.deadline <= time.monotonic():
                 break
         else:
@@ -268,6 +269,8 @@ class Lanes:
         if job is None or not job.is_over:
             return
         following = [other for other in (*job.others, *(job.followers or ())) if other.state != "done"]
+        if self._lanes.get(handle) is not job:  # a task that was collected just now has done it
+            return
         for at, successor in enumerate(following):
             if successor.signal is None or successor.is_over:
                 continue

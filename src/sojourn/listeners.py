@@ -94,7 +94,8 @@ class Listeners:
         # that was closed ends when it is collected, which may be anywhere.)
         self._lock = threading.RLock()
         self._work: Background | None = None
-        self._stopping = False
+        self._shift = object()
+        """The work that is to go on; that of another one ends."""
         self._signal: Signal | None = None
         self.idle = bool(self._readers)
         """Whether there are listeners that have yet to `begin` in this process."""
@@ -119,23 +120,24 @@ class Listeners:
             since = await self._store.position()
             for reader in new:
                 reader.since = since if reader.since is None else reader.since
-        if self.idle:  # nobody has begun or stopped meanwhile
-            self.idle = False
-            self.start()
+        with self._lock:
+            if self.idle:  # nobody has begun or stopped meanwhile
+                self.start()
+                self.idle = False
 
     def start(self) -> None:
         """Call listeners from now on, in the background. Nothing happens if there are none, or if it was started."""
         with self._lock:
             if self._readers and self._work is None:
-                self._stopping = False
-                self._work = self._waiting.start(self._serve, "sojourn-listeners")
+                self._shift = shift = object()
+                self._work = self._waiting.start(lambda: self._serve(shift), "sojourn-listeners")
 
     async def stop(self) -> None:
         """Call them no more; waits until the call that is under way has ended."""
         with self._lock:
             self.idle = False
             work, self._work = self._work, None
-            self._stopping = self._stopping or work is not None
+            self._shift = object()
         if work is not None:
             self.wake()
             await work.finished()
@@ -156,30 +158,30 @@ class Listeners:
 
     # --- The work ----------------------------------------------------------------------------------------------------
 
-    async def _serve(self) -> None:
+    async def _serve(self, shift: object) -> None:
         try:
-            await self._work_on()
+            await self._work_on(shift)
         finally:
             with self._lock:
-                if not self._stopping:  # its event loop was closed, or a listener ended its thread: the next operation
-                    self._work, self.idle = None, True  # of the manager begins anew
+                if self._shift is shift:  # its event loop was closed, or a listener ended its thread: the next
+                    self._work, self.idle = None, True  # operation of the manager begins anew
 
-    async def _work_on(self) -> None:
+    async def _work_on(self, shift: object) -> None:
         swept_at = time.monotonic()
-        while not self._stopping:
+        while self._shift is shift:
             self._signal = signal = self._waiting.signal()
             try:
                 for reader in tuple(self._readers):
-                    await self._deliver(reader)
+                    await self._deliver(reader, shift)
                 if time.monotonic() - swept_at > self._sweep_every:
                     swept_at = time.monotonic()
                     await self._sweep()
             except StoreError as error:
                 log.info("listeners have to wait for the store: %s", error)
-            if not self._stopping:
+            if self._shift is shift:
                 await signal.wait(_LOOK)
 
-    async def _deliver(self, reader: _Reader) -> None:
+    async def _deliver(self, reader: _Reader, shift: object) -> None:
         """Deliver to a listener what there is for it."""
         if reader.position is None:
             reader.position = await self._beginning(reader)
@@ -188,7 +190,7 @@ class Listeners:
         position = await self._place(reader)
         while position is not None:
             after, told = await self._read(position, reader)
-            if not told or self._stopping:
+            if not told or self._shift is not shift:
                 reader.position = after
                 await self._place(reader, after, hold=0.0)
                 return

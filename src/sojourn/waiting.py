@@ -18,9 +18,12 @@ from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from typing import Any, Protocol, TypeVar, cast
 
+from .errors import SojournError
+
 __all__ = ["Background", "Signal", "TaskWaiting", "ThreadWaiting", "Waiting", "run"]
 
 T = TypeVar("T")
+_OURS = __name__.partition(".")[0] + "."
 
 
 def run(operation: Coroutine[Any, Any, T]) -> T:
@@ -29,8 +32,24 @@ def run(operation: Coroutine[Any, Any, T]) -> T:
         operation.send(None)
     except StopIteration as done:
         return cast(T, done.value)
+    except SojournError:
+        raise
+    except BaseException as error:
+        _let_go(error)
+        raise
     operation.close()
     raise RuntimeError("the store is asynchronous: use AsyncSessionManager and await it, or open it blocking")
+
+
+def _let_go(error: BaseException) -> None:
+    """An exception out of a signal handler comes anywhere, and who catches it may keep it, and by its traceback our
+    frames: what these hold, a connection, say, is nobody's any more, and is to be seen to be."""
+    traceback = error.__traceback__
+    while traceback is not None:
+        frame, traceback = traceback.tb_frame, traceback.tb_next
+        if frame.f_globals.get("__name__", "").startswith(_OURS):
+            with suppress(RuntimeError):  # it is under way, as that of our caller
+                frame.clear()
 
 
 class Signal(Protocol):

@@ -3,6 +3,8 @@ too much, visitors who come by the side door, and what a session changes about w
 
 from __future__ import annotations
 
+import asyncio
+import json
 import logging
 import os
 import signal
@@ -23,6 +25,8 @@ from servers.process import LOOPBACK, free_port
 from sojourn import AsyncSessionManager, ConfigurationError, SessionConfig
 from sojourn.live import App, Session
 from sojourn.live import widgets as w
+from sojourn.live.connection import Connection
+from sojourn.live.protocol import VERSION
 
 SECRET = "correct-horse-battery"
 TABS = "_live:t:"  # what the names of the fields begin with that note a tab's last event
@@ -646,3 +650,31 @@ def test_run_says_where_it_is(tmp_path: Path) -> None:
     finally:
         process.kill()
         process.communicate()
+
+
+async def test_a_socket_has_left_when_the_app_ends(caplog: pytest.LogCaptureFixture) -> None:
+    """Where a server ends its application before it has closed its sockets, the application's functions are told of
+    them before there is nobody left who could call them."""
+    app, told = App(title="Leaving"), list[str]()
+    app.on_connect(lambda: told.append("came"))
+    app.on_disconnect(lambda: told.append("went"))
+    rooms = await app.started()
+    session_id = await app.engine.create_session()
+    hello = json.dumps({"t": "hello", "v": VERSION, "tab": new_tab(), "n": 1})
+    received = iter([{"type": "websocket.receive", "text": hello}])
+
+    async def receive() -> Any:
+        return next(received, None) or await asyncio.sleep(3600)
+
+    async def send(message: Any) -> None:
+        if message["type"] == "websocket.close":
+            await asyncio.sleep(0.3)  # a browser that takes its time
+
+    room = await rooms.enter(session_id.partition(".")[0])
+    serving = asyncio.create_task(app.serve(Connection(room, receive, send, rooms.limits), ""))
+    while told != ["came"]:
+        await asyncio.sleep(0.01)
+    await app.close()
+    assert told == ["came", "went"]
+    await serving
+    assert [record.getMessage() for record in caplog.records if record.levelno > logging.INFO] == []

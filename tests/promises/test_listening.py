@@ -83,9 +83,9 @@ async def test_what_the_first_operation_brings_about_is_told(
     and nothing that was before. So it is for a listener that is added later."""
     late = Listeners._deliver
 
-    async def delivered(listeners: Listeners, reader: Any) -> None:
+    async def delivered(listeners: Listeners, reader: Any, shift: object) -> None:
         await place.pause(0.2)
-        await late(listeners, reader)
+        await late(listeners, reader, shift)
 
     monkeypatch.setattr(Listeners, "_deliver", delivered)
     log, sessions = Log(), place.sessions()

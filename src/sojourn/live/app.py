@@ -339,9 +339,10 @@ class App(Adding):
             return
         for function in self._arrivals:
             room.tell(function)
-        await connection.run(ticket)
-        for function in self._departures:
-            room.tell(function)
+        with room.served():
+            await connection.run(ticket)
+            for function in self._departures:
+                room.tell(function)
 
     # --- Parts -------------------------------------------------------------------------------------------------------
 

@@ -13,7 +13,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
@@ -77,6 +78,17 @@ class Room:
         self._jobs.append(job)
         if self._working is None:
             self._working = self._rooms.loop.create_task(self._work())
+
+    @contextmanager
+    def served(self) -> Iterator[None]:
+        """The current task serves a socket meanwhile: whoever closes the rooms waits for its end."""
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - sockets are served in tasks
+        self._rooms.serving.add(task)
+        try:
+            yield
+        finally:
+            self._rooms.serving.discard(task)
 
     @property
     def work(self) -> asyncio.Task[None] | None:

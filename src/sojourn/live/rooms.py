@@ -71,6 +71,8 @@ class Rooms:
         self._opening: dict[str, asyncio.Task[Room]] = {}
         self._timer = self.loop.call_later(_TICK, self._tick)
         self._tasks: set[asyncio.Task[Any]] = set()
+        self.serving: set[asyncio.Task[Any]] = set()
+        """What serves sockets."""
 
     async def enter(self, handle: str) -> Room:
         """The room of a session; `SessionNotFound` if there is no such session, `StoreError` if nobody can tell."""
@@ -184,7 +186,8 @@ class Rooms:
                 connection.close(AGAIN)
             self.forget(room)
         while (left := give_up - self.loop.time()) > 0:  # who leaves begins more: the application is told of it
-            under_way = self._tasks | {room.work for room in rooms if room.work is not None}
+            under_way = self._tasks | self.serving | {room.work for room in rooms if room.work is not None}
+            under_way -= {asyncio.current_task()}  # a callback may have asked for it
             if not under_way:
                 break
             await asyncio.wait(under_way, timeout=left)

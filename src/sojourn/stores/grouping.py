@@ -96,22 +96,22 @@ class InlineWriter:
         self._queue: list[_Waiting] = []
 
     async def write(self, work: Work) -> Any:
-        if not self._lead(work, waited=False):
-            self._wait(work)
+        if not self._lead(work):
+            self._wait(_Waiting(work, threading.Lock()))
         return work.outcome()
 
-    def _lead(self, work: Work, *, waited: bool) -> bool:
-        """Do the work of all that wait, and this one if it has not ``waited`` with them. False: somebody
-        else leads, or has led."""
+    def _lead(self, work: Work, waiting: _Waiting | None = None) -> bool:
+        """Do this work and that of all that wait. False: somebody else leads; or has led, if this one is ``waiting``,
+        too, and does not wait any more."""
         taken: list[_Waiting] = []
         try:
             with self._lock:
-                if self._leader is not None or (waited and not self._queue):
+                if self._leader is not None or (waiting is not None and waiting not in self._queue):
                     return False
                 taken = self._queue[:_MOST]
                 self._leader, self._taken, self._queue = work, taken, self._queue[_MOST:]
-            batch = [waiting.work for waiting in taken]
-            self._execute(batch if waited else [*batch, work])
+            batch = [one.work for one in taken]
+            self._execute(batch if waiting is not None else [*batch, work])
         finally:
             if self._leader is work:
                 self._taken = []
@@ -120,32 +120,30 @@ class InlineWriter:
                     self._rouse(taken)
         return True
 
-    def _wait(self, work: Work) -> None:
-        waiting = _Waiting(work, threading.Lock())
+    def _wait(self, waiting: _Waiting) -> None:
+        """Wait until somebody has done the work, or do it when nobody is at it."""
+        work = waiting.work
         waiting.signal.acquire()
         try:
             with self._lock:
                 self._queue.append(waiting)
             while not self._is_over(waiting):
-                left = work.until - time.monotonic()
-                waiting.signal.acquire(timeout=min(left, _LOOK) if left > 0 else _LOOK)
+                if not self._lead(work, waiting):
+                    left = work.until - time.monotonic()
+                    waiting.signal.acquire(timeout=min(left, _LOOK) if left > 0 else _LOOK)
         finally:
             with self._lock:
                 self._drop(waiting)
             self._rouse(())  # it may have been woken to lead
 
     def _is_over(self, waiting: _Waiting) -> bool:
-        """Whether the work was done. Does it, if nobody is at it."""
+        """Whether the work was done. `StoreUnavailable` or `OutcomeUnknown` if it took too long."""
         with self._lock:
-            if waiting not in self._taken and waiting not in self._queue:
-                return True
-            is_led = self._leader is not None
             late = time.monotonic() - waiting.work.until
-            if is_led and late > 0 and self._drop(waiting):  # in one step with the look: or it might yet be taken
+            if late > 0 and self._drop(waiting):  # in one step with the look: or it might yet be taken
                 raise StoreUnavailable("the database was busy past the deadline: nothing was written")
-        if not is_led:
-            self._lead(waiting.work, waited=True)
-            return self._is_over(waiting)
+            if waiting not in self._taken:
+                return waiting not in self._queue
         # It is in a transaction that is being made: a little patience tells more than "unknown" would.
         if late > _PATIENCE:
             raise OutcomeUnknown("the write was under way when the time was up")

@@ -47,6 +47,7 @@ class _Place(Struct, eq=False):
     served: bool = False
     wire: Wire | None = None
     room: Room | None = None
+    """What it has, once it is served."""
 
 
 class Pool:
@@ -74,7 +75,7 @@ class Pool:
         _pools.add(self)
 
     def _begin_anew(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a task of a loop that was closed gives back when it is collected: anywhere
         self._idle: list[Wire] = []
         self._queue: deque[_Place] = deque()
         self._rooms: weakref.WeakSet[Room] = weakref.WeakSet()
@@ -197,12 +198,13 @@ class Pool:
                 await self._wait(place, until)
                 wire, room = place.wire, place.room
             if wire is None:
+                assert room is not None  # noqa: S101 - who was served without a connection has room for one
                 return await self._connect(room, until)
             if wire.usable():
                 return wire
             self._close(wire)
 
-    async def _connect(self, room: Room | None, until: float) -> Wire:
+    async def _connect(self, room: Room, until: float) -> Wire:
         """A new connection, where there is room for it."""
         wire = None
         try:
@@ -222,10 +224,7 @@ class Pool:
         """Wait for one's turn, for which the place is served."""
         try:
             while not await place.signal.wait(min(until - time.monotonic(), _LOOK)):
-                with self._lock:
-                    if not place.served and (room := self._enter()) is not None:
-                        self._serve_next(None, room)
-                if until <= time.monotonic():
+                if self._look(place) or until <= time.monotonic():
                     break
         except BaseException:  # cancelled, or interrupted: nobody may hand this place a connection any more
             self._leave(place)
@@ -237,6 +236,18 @@ class Pool:
                 else f"all {self._size} connections were in use past the deadline: raise pool= in the URL"
             )
 
+    def _look(self, place: _Place) -> bool:
+        """Whether a place was served, should nobody have come to say so; it is now, if it can be."""
+        with self._lock:
+            if not place.served and not self._closed:
+                if place not in self._queue:
+                    self._queue.appendleft(place)
+                wire = self._idle.pop() if self._idle else None
+                room = self._enter() if wire is None else wire.room
+                if room is not None:
+                    self._serve_next(wire, room)
+            return place.served
+
     def _leave(self, place: _Place, *, keep: bool = False) -> bool:
         """Stop waiting. Returns whether this place was served; unless it is kept, what it got goes to the next."""
         with self._lock:
@@ -247,17 +258,18 @@ class Pool:
         if not keep:
             if place.wire is not None:
                 self._give_back(place.wire)
-            else:
+            elif place.room is not None:
                 self._vacate(place.room)
         return True
 
     def _give_back(self, wire: Wire) -> None:
-        if self._closed or not wire.idle():
-            self._close(wire)
-            return
-        with self._lock:
-            if not self._serve_next(wire, wire.room):
-                self._idle.append(wire)
+        if wire.idle():
+            with self._lock:
+                if not self._closed:
+                    if not self._serve_next(wire, wire.room):
+                        self._idle.append(wire)
+                    return
+        self._close(wire)
 
     def _close(self, wire: Wire) -> None:
         wire.close()
@@ -271,13 +283,13 @@ class Pool:
         self._rooms.add(room)
         return room
 
-    def _vacate(self, room: Room | None) -> None:
+    def _vacate(self, room: Room) -> None:
         """There is room for one more connection."""
         with self._lock:
-            if room is not None and not self._serve_next(None, room):
+            if not self._serve_next(None, room):
                 self._rooms.discard(room)
 
-    def _serve_next(self, wire: Wire | None, room: Room | None) -> bool:
+    def _serve_next(self, wire: Wire | None, room: Room) -> bool:
         """Hand on to the first who waits; under the lock. Returns whether there was anybody."""
         while self._queue:
             place = self._queue.popleft()

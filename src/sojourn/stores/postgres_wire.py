@@ -58,8 +58,6 @@ _OK: Final = (pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK)
 class Room:
     """Room for one connection among those of a pool."""
 
-    __slots__ = ("__weakref__",)
-
 
 class Wire:
     """An open connection. One caller at a time."""
@@ -74,7 +72,7 @@ class Wire:
         self._poller = select.poll()
         self._poller.register(connection.socket, READ)
         self._sent = False
-        self.room: Room | None = None
+        self.room = Room()
         """What it takes among those of its pool."""
         self.broken = False
         """Whether it is not to be used again."""

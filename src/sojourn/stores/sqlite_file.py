@@ -16,7 +16,8 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
+from fcntl import LOCK_UN, flock
 from pathlib import Path
 from sqlite3 import Connection
 from typing import Any, Final, TypeVar
@@ -35,6 +36,7 @@ T = TypeVar("T")
 _APPLICATION_ID: Final = 0x536F6A6E  # "Sojn", so that `file` can tell and we can, too
 _CHECKPOINT_AFTER: Final = 4 * 1024 * 1024  # bytes written by this process between two checkpoints
 _PATIENCE: Final = 10.0  # seconds for which a checkpoint waits for its turn
+_LOOK: Final = 0.0005  # seconds between two looks of who closes whether somebody still writes
 _PAGE: Final = 4096
 _FAILURE: Final = (sqlite3.Error, UnicodeDecodeError)  # the latter where SQLite's message quotes a damaged schema
 _DAMAGED: Final = (
@@ -86,8 +88,9 @@ class SQLiteFile:
         self._turnstile = Turnstile(self.path)
         self._writer: Writer = ThreadWriter(self._execute) if self._world == "async" else InlineWriter(self._execute)
         self._written = 0
-        self._at_work = threading.Lock()  # held by who writes, for `close`: within a process one writes at a time
-        self._checkpointing = threading.Lock()
+        self._writes = False
+        """Whether a transaction is being made; within a process there is one at a time."""
+        self._checkpointer: threading.Thread | None = None
 
     # --- Reading and writing -------------------------------------------------------------------------------------
 
@@ -120,20 +123,22 @@ class SQLiteFile:
 
     def _execute(self, batch: list[Work]) -> None:
         """Run a batch in one transaction, when it is this process's turn."""
-        with self._at_work:
-            if self._closed:  # since it was asked for
+        turnstile, until = self._turnstile, min(work.until for work in batch)
+        try:
+            self._writes = True
+            if self._closed:  # since it was asked for: who closes looks only after having said so
                 _fail(batch, StoreUnavailable("the store was closed"))
                 return
-            until = min(work.until for work in batch)
             try:
-                self._turnstile.acquire(until)
+                turnstile.acquire(until)
             except StoreError as error:
                 _fail(batch, error)
-                return
-            try:
+            else:
                 self._run(batch, until)
-            finally:
-                self._turnstile.release()
+        finally:
+            if turnstile.turn >= 0:
+                flock(turnstile.turn, LOCK_UN)
+            self._writes = False
         if self._written > _CHECKPOINT_AFTER:
             self._checkpoint_soon()
 
@@ -231,17 +236,17 @@ class SQLiteFile:
 
     def close(self) -> None:
         """Finish what was begun, fold the log into the database, and close everything."""
-        if self._closed:
-            return
         self._writer.close()
         self._closed = True
-        # What is under way is waited for, but not for ever: an interrupt may have left a lock taken.
-        waited = [lock for lock in (self._at_work, self._checkpointing) if lock.acquire(timeout=self.deadline)]
+        self._writer.close()  # one may have come meanwhile
+        until = time.monotonic() + self.deadline  # it may be called in the midst of a write
+        while self._writes and time.monotonic() < until:
+            time.sleep(_LOOK)
+        if self._checkpointer is not None and self._checkpointer.is_alive():
+            self._checkpointer.join(max(until - time.monotonic(), 0.0))
         self._pool.close()
-        if self._at_work in waited:  # else a writer is at work with the turnstile
+        if not self._writes:
             self._turnstile.close()
-        for lock in waited:
-            lock.release()
 
     def forked(self) -> None:
         """In the child of a fork: part with what is the parent's."""
@@ -320,9 +325,11 @@ class SQLiteFile:
     # --- Checkpoints ---------------------------------------------------------------------------------------------
 
     def _checkpoint_soon(self) -> None:
-        if self._checkpointing.acquire(blocking=False):
+        if self._checkpointer is None or not self._checkpointer.is_alive():
             self._written = 0
-            threading.Thread(target=self._checkpoint, name="sojourn-checkpoint", daemon=True).start()
+            self._checkpointer = threading.Thread(target=self._checkpoint, name="sojourn-checkpoint", daemon=True)
+            with suppress(RuntimeError):  # the system has no thread for us: after some more writes it is tried again
+                self._checkpointer.start()
 
     def _checkpoint(self) -> None:
         """Copy the log into the database while writers go on; then hold them up for the little that is left, so that
@@ -331,15 +338,11 @@ class SQLiteFile:
         try:
             self._fold_in("PASSIVE")
             turnstile.acquire(time.monotonic() + _PATIENCE)
-            try:
-                self._fold_in("RESTART")
-            finally:
-                turnstile.release()
+            self._fold_in("RESTART")
         except StoreError as error:
             log.debug("a checkpoint of %s has to wait: %s", self.path, error)  # the log holds everything until then
         finally:
-            turnstile.close()
-            self._checkpointing.release()
+            turnstile.close()  # and with it the turn
 
     def _fold_in(self, how: str) -> None:
         with self._connection() as connection:

@@ -8,10 +8,10 @@ polled because it cannot wait with a deadline.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import random
 import time
+from fcntl import LOCK_EX, LOCK_NB, LOCK_UN, flock
 from pathlib import Path
 from typing import Final
 
@@ -20,44 +20,42 @@ from ..errors import StoreUnavailable
 __all__ = ["Turnstile"]
 
 _HOW: Final = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-_TAKE: Final = fcntl.LOCK_EX | fcntl.LOCK_NB
+_TAKE: Final = LOCK_EX | LOCK_NB
 _AT_TURN: Final = 0.00005  # seconds between looks for the one who is next: short, as the turn lies idle meanwhile
 _AT_DOOR: Final = 0.0005  # and for those behind
 
 
 class Turnstile:
-    """The lock. One holder in a process at a time: threads must agree among themselves first."""
+    """The lock. One holder in a process at a time: threads must agree among themselves first. The turn is given to
+    whoever is next by ``flock(turnstile.turn, LOCK_UN)``: no function stands before it in which a signal handler could
+    raise."""
 
     def __init__(self, path: Path) -> None:
         self._paths = (Path(f"{path}-door"), Path(f"{path}-turn"))
-        self._door = self._turn = -1
+        self._door = self.turn = -1
 
     def acquire(self, until: float) -> None:
         """Take the turn; `StoreUnavailable` if it cannot be had until then (monotonic seconds)."""
-        if self._turn < 0:
+        if self.turn < 0:
             self._open()
-        _take(self._door, _AT_DOOR, until)
         try:
-            _take(self._turn, _AT_TURN, until)
+            _take(self._door, _AT_DOOR, until)
+            _take(self.turn, _AT_TURN, until)
         finally:
-            fcntl.flock(self._door, fcntl.LOCK_UN)
-
-    def release(self) -> None:
-        """Give the turn to whoever is next."""
-        fcntl.flock(self._turn, fcntl.LOCK_UN)
+            flock(self._door, LOCK_UN)  # where it is not held, nothing happens
 
     def close(self) -> None:
         """Close the files; the next `acquire` opens them again. In a forked child this parts it from its parent's
         locks, which it would share otherwise."""
-        for handle in (self._door, self._turn):
+        for handle in (self._door, self.turn):
             if handle >= 0:
                 os.close(handle)
-        self._door = self._turn = -1
+        self._door = self.turn = -1
 
     def _open(self) -> None:
         try:
             self._door = os.open(self._paths[0], _HOW, 0o600)
-            self._turn = os.open(self._paths[1], _HOW, 0o600)
+            self.turn = os.open(self._paths[1], _HOW, 0o600)
         except OSError as error:
             self.close()  # there may be one, and not the other
             raise StoreUnavailable(f"the lock files beside the database cannot be opened: {error}") from error
@@ -66,7 +64,7 @@ class Turnstile:
 def _take(handle: int, pause: float, until: float) -> None:
     while True:
         try:
-            fcntl.flock(handle, _TAKE)
+            flock(handle, _TAKE)
         except BlockingIOError:
             if time.monotonic() >= until:
                 raise StoreUnavailable("other processes kept the database to themselves past the deadline") from None
