@@ -6,6 +6,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,16 @@ def test_a_close_waits_for_who_writes(tmp_path: Path) -> None:
     store._file._execute([late := Work(act, False, time.monotonic() + 10)])  # type: ignore[attr-defined]
     assert isinstance(late.error, StoreUnavailable)  # one that had asked just before
     assert store._file._turnstile.turn == -1  # type: ignore[attr-defined]
+
+
+def test_two_may_close_one_store(tmp_path: Path) -> None:
+    """However many threads close a store at once, each of its files is closed once."""
+    for number in range(60):
+        store = open_store(f"sqlite:///{tmp_path}/{number}.db?durability=process")
+        run(store._file.write(lambda connection: None))  # type: ignore[attr-defined]
+        with ThreadPoolExecutor(4) as pool:
+            for closing in [pool.submit(lambda store=store: run(store.close())) for _ in range(4)]:
+                closing.result(20)
 
 
 class _Lock:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from sojourn import SessionManager, StoreUnavailable
+from sojourn.record import Change
 from sojourn.stores.memory import MemoryStore
 from worlds import BLOCKING, PATIENT, Through
 
@@ -62,6 +63,32 @@ def test_who_stops_and_starts_again_is_not_held_up() -> None:
     assert len(_threads() - before) == 1
     manager.close()
     assert _threads() <= before
+
+
+def test_who_is_stopped_in_the_midst_of_many_passes_none_by() -> None:
+    """Facts that a listener was yet to be told of when it was stopped are told to whoever goes on."""
+    store, inside, go_on, told = MemoryStore(), threading.Event(), threading.Event(), list[str]()
+
+    def listen(change: Change) -> None:
+        inside.set()
+        assert go_on.wait(20)
+        told.append(change.handle)
+
+    with SessionManager(store, config=PATIENT) as manager, SessionManager(store, config=PATIENT) as other:
+        for each in (manager, other):
+            each.on_created(listen, name="all of them")
+        ids = [manager.create_session()]
+        assert inside.wait(20)
+        ids += [manager.create_session() for _ in range(150)]
+        stopping = threading.Thread(target=manager.stop_listeners)
+        stopping.start()
+        BLOCKING.run(BLOCKING.until(lambda: not manager.engine._listening.awake))
+        go_on.set()
+        stopping.join(20)
+        assert len(told) < len(ids)
+        other.start_listeners()
+        BLOCKING.run(BLOCKING.until(lambda: len(told) >= len(ids)))
+        assert sorted(told) == sorted(session_id.partition(".")[0] for session_id in ids)
 
 
 def test_an_operation_after_the_end_starts_no_listeners() -> None:

@@ -280,7 +280,7 @@ class Lanes:
             for other in successor.others:
                 other.state = "driven"
             self._lanes[handle] = successor
-            if successor.signal.set():
+            if successor.signal.set() or self._lanes.get(handle) is not successor:
                 return
         self._lanes.pop(handle, None)
 

@@ -95,7 +95,7 @@ class Listeners:
         self._lock = threading.RLock()
         self._work: Background | None = None
         self._shift = object()
-        """The work that is to go on; that of another one ends."""
+        """Names the work that is to go on; any other ends."""
         self._signal: Signal | None = None
         self.idle = bool(self._readers)
         """Whether there are listeners that have yet to `begin` in this process."""
@@ -133,7 +133,7 @@ class Listeners:
                 self._work = self._waiting.start(lambda: self._serve(shift), "sojourn-listeners")
 
     async def stop(self) -> None:
-        """Call them no more; waits until the call that is under way has ended."""
+        """Call them no more, once those facts that were read at once (100 at most) are told; waits for that."""
         with self._lock:
             self.idle = False
             work, self._work = self._work, None
@@ -190,6 +190,8 @@ class Listeners:
         position = await self._place(reader)
         while position is not None:
             after, told = await self._read(position, reader)
+            if told and self._shift is not shift:
+                after = position  # these are for whoever goes on
             if not told or self._shift is not shift:
                 reader.position = after
                 await self._place(reader, after, hold=0.0)

@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
+from traceback import walk_tb
 from typing import Any, Protocol, TypeVar, cast
 
 from .errors import SojournError
@@ -44,12 +45,13 @@ def run(operation: Coroutine[Any, Any, T]) -> T:
 def _let_go(error: BaseException) -> None:
     """An exception out of a signal handler comes anywhere, and who catches it may keep it, and by its traceback our
     frames: what these hold, a connection, say, is nobody's any more, and is to be seen to be."""
-    traceback = error.__traceback__
-    while traceback is not None:
-        frame, traceback = traceback.tb_frame, traceback.tb_next
-        if frame.f_globals.get("__name__", "").startswith(_OURS):
-            with suppress(RuntimeError):  # it is under way, as that of our caller
-                frame.clear()
+    errors: list[BaseException] = [error]
+    for one in errors:  # and those in whose handling it came
+        errors += [other for other in (one.__context__, one.__cause__) if other is not None and other not in errors]
+        for frame, _ in walk_tb(one.__traceback__):
+            if str(frame.f_globals.get("__name__")).startswith(_OURS):
+                with suppress(RuntimeError):  # it is under way, as that of our caller
+                    frame.clear()
 
 
 class Signal(Protocol):

@@ -81,14 +81,14 @@ class Room:
 
     @contextmanager
     def served(self) -> Iterator[None]:
-        """The current task serves a socket meanwhile: whoever closes the rooms waits for its end."""
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - sockets are served in tasks
-        self._rooms.serving.add(task)
+        """A socket is served meanwhile: whoever closes the rooms waits for its end."""
+        left: asyncio.Future[None] = self._rooms.loop.create_future()
+        self._rooms.serving.add(left)
         try:
             yield
         finally:
-            self._rooms.serving.discard(task)
+            self._rooms.serving.discard(left)
+            left.set_result(None)
 
     @property
     def work(self) -> asyncio.Task[None] | None:

@@ -71,8 +71,8 @@ class Rooms:
         self._opening: dict[str, asyncio.Task[Room]] = {}
         self._timer = self.loop.call_later(_TICK, self._tick)
         self._tasks: set[asyncio.Task[Any]] = set()
-        self.serving: set[asyncio.Task[Any]] = set()
-        """What serves sockets."""
+        self.serving: set[asyncio.Future[None]] = set()
+        """The ends of sockets that are served."""
 
     async def enter(self, handle: str) -> Room:
         """The room of a session; `SessionNotFound` if there is no such session, `StoreError` if nobody can tell."""
@@ -180,18 +180,27 @@ class Rooms:
     async def close(self) -> None:
         """Leave all rooms; their tabs may come again."""
         self._timer.cancel()
-        rooms, give_up = list(self.open.values()), self.loop.time() + 5.0
+        rooms = list(self.open.values())
         for room in rooms:
             for connection in tuple(room.connections):
                 connection.close(AGAIN)
             self.forget(room)
-        while (left := give_up - self.loop.time()) > 0:  # who leaves begins more: the application is told of it
-            under_way = self._tasks | self.serving | {room.work for room in rooms if room.work is not None}
-            under_way -= {asyncio.current_task()}  # a callback may have asked for it
-            if not under_way:
-                break
-            await asyncio.wait(under_way, timeout=left)
+        await self._have_left(rooms, 1.0)
+        for room in rooms:
+            for connection in tuple(room.connections):  # it takes nothing, not even its end
+                connection.drop()
+        await self._have_left(rooms, 4.0)
         await asyncio.to_thread(self.runner.close)  # which waits for callbacks that are under way
+
+    async def _have_left(self, rooms: list[Room], within: float) -> None:
+        """Wait, so many seconds at most, until all have left these rooms, and the application has been told of it."""
+        give_up = self.loop.time() + within
+        while (left := give_up - self.loop.time()) > 0:  # who leaves begins more
+            under_way = {*self._tasks, *self.serving, *(room.work for room in rooms if room.work is not None)}
+            under_way.discard(asyncio.current_task())  # a callback may have asked for it
+            if not under_way:
+                return
+            await asyncio.wait(under_way, timeout=left)
 
     async def welcome(self, session: Session) -> None:
         """Have the application's functions put on the page what it shows to a new visitor, once."""

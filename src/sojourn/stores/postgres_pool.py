@@ -296,6 +296,7 @@ class Pool:
             place.wire, place.room, place.served = wire, room, True
             if place.signal.set():
                 return True
+            place.wire, place.room, place.served = None, None, False  # its loop is closed: it gives nothing back
         return False
 
     # --- Errors --------------------------------------------------------------------------------------------------

@@ -85,7 +85,7 @@ class SQLiteFile:
 
     def _prepare(self) -> None:
         """State that belongs to this process alone."""
-        self._turnstile = Turnstile(self.path)
+        self._turnstile, self._at_checkpoints = Turnstile(self.path), Turnstile(self.path)
         self._writer: Writer = ThreadWriter(self._execute) if self._world == "async" else InlineWriter(self._execute)
         self._written = 0
         self._writes = False
@@ -126,7 +126,7 @@ class SQLiteFile:
         turnstile, until = self._turnstile, min(work.until for work in batch)
         try:
             self._writes = True
-            if self._closed:  # since it was asked for: who closes looks only after having said so
+            if self._closed:  # since it was asked for (`close` says so first, and looks whether somebody writes then)
                 _fail(batch, StoreUnavailable("the store was closed"))
                 return
             try:
@@ -136,9 +136,11 @@ class SQLiteFile:
             else:
                 self._run(batch, until)
         finally:
-            if turnstile.turn >= 0:
-                flock(turnstile.turn, LOCK_UN)
-            self._writes = False
+            try:
+                if turnstile.turn >= 0:
+                    flock(turnstile.turn, LOCK_UN)
+            finally:
+                self._writes = False
         if self._written > _CHECKPOINT_AFTER:
             self._checkpoint_soon()
 
@@ -251,6 +253,7 @@ class SQLiteFile:
     def forked(self) -> None:
         """In the child of a fork: part with what is the parent's."""
         self._turnstile.close()
+        self._at_checkpoints.close()
         self._prepare()
 
     # --- The file ------------------------------------------------------------------------------------------------
@@ -334,7 +337,7 @@ class SQLiteFile:
     def _checkpoint(self) -> None:
         """Copy the log into the database while writers go on; then hold them up for the little that is left, so that
         the log starts over. (Beside a busy writer it never would, and appending costs twice as much as overwriting.)"""
-        turnstile = Turnstile(self.path)
+        turnstile = self._at_checkpoints
         try:
             self._fold_in("PASSIVE")
             turnstile.acquire(time.monotonic() + _PATIENCE)
@@ -342,7 +345,9 @@ class SQLiteFile:
         except StoreError as error:
             log.debug("a checkpoint of %s has to wait: %s", self.path, error)  # the log holds everything until then
         finally:
-            turnstile.close()  # and with it the turn
+            if turnstile.turn >= 0:
+                flock(turnstile.turn, LOCK_UN)  # to close it is not enough: a child may have been forked meanwhile
+            turnstile.close()
 
     def _fold_in(self, how: str) -> None:
         with self._connection() as connection:

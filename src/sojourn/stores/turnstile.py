@@ -47,10 +47,10 @@ class Turnstile:
     def close(self) -> None:
         """Close the files; the next `acquire` opens them again. In a forked child this parts it from its parent's
         locks, which it would share otherwise."""
-        for handle in (self._door, self.turn):
+        handles, self._door, self.turn = (self._door, self.turn), -1, -1  # so that nobody closes them twice
+        for handle in handles:
             if handle >= 0:
                 os.close(handle)
-        self._door = self.turn = -1
 
     def _open(self) -> None:
         try:
