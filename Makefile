@@ -16,7 +16,7 @@ help:  ## this list
 demo: .venv/ready-demo  ## a live app that shows the engine, in a browser
 	$(BIN)/sojourn demo
 
-test: .venv/ready-test browser servers  ## every test but the soak (a quarter of an hour on 2 cores)
+test: .venv/ready-test browser servers  ## every test but the soak (some 20 minutes on 2 cores)
 	$(SCRATCH) $(BIN)/pytest -n 3 -m 'not battery'
 	$(SCRATCH) $(BIN)/pytest -n 3 -m 'battery and not soak'
 
