@@ -18,7 +18,6 @@ __all__ = ["Guesses"]
 
 _SOURCES: Final = 10_000  # addresses that are remembered; the one that was quiet the longest is forgotten
 _ALIVE: Final = 10_000  # sessions that were seen alive, likewise
-_NEW: Final = (0.0, 0.0, False)
 
 
 class Guesses:
@@ -43,7 +42,7 @@ class Guesses:
         if self._per_second is None or not source:
             return False
         spent = self._spent(source, now) + 1
-        said = self._sources.get(source, _NEW)[2] and spent - 1 > self._per_second
+        said = self._sources.get(source, (0.0, now, False))[2] and spent - 1 > self._per_second
         is_there = spent >= 2 * self._per_second
         self._sources[source] = (spent, now, said or is_there)
         _bound(self._sources, source, _SOURCES)
@@ -56,7 +55,7 @@ class Guesses:
             _bound(self._alive, handle, _ALIVE)
 
     def _spent(self, source: str, now: float) -> float:
-        spent, at, _ = self._sources.get(source, _NEW)
+        spent, at, _ = self._sources.get(source, (0.0, now, False))
         return max(0.0, spent - (now - at) * (self._per_second or 0.0))
 
 

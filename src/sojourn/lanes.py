@@ -57,7 +57,7 @@ from .record import (
     Record,
 )
 from .store import NO_CAP, Store
-from .waiting import Signal, Waiting
+from .waiting import LOOK, Signal, Waiting
 
 __all__ = ["Job", "Lanes", "backoff", "mint_version", "repeated"]
 
@@ -66,7 +66,6 @@ log = logging.getLogger("sojourn")
 
 _REPEATS: Final = 3  # how often one commit is sent when its reply does not come
 _GRACE: Final = 1.0  # seconds past its deadline for which a job waits for the end of a commit that is under way with it
-_LOOK: Final = 0.25  # seconds between two looks of a job that waits: who was to wake it may have been interrupted
 _PATIENCE: Final = 3  # conflicts before a leader takes a turn
 _TURN: Final = 0.25  # seconds that a turn lasts at most: enough for a commit to arrive, and little if it never does
 _KEPT: Final = (VERSIONS_KEPT - 1) * VERSION_BYTES
@@ -172,11 +171,14 @@ class Lanes:
         self._cap = (
             Cap(config.max_sessions_per_user, config.at_cap == "refuse") if config.max_sessions_per_user else NO_CAP
         )
-        self.forked()
+        self._begin_anew()
         _all.add(self)
 
     def forked(self) -> None:
-        """Begin anew: in the child of a fork whoever led a lane is not here."""
+        """In the child of a fork: whoever led a lane is not here."""
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
         self._lanes: dict[str, Job] = {}
         self._lock = threading.RLock()  # a task of a loop that was closed parts when it is collected: anywhere
 
@@ -232,7 +234,7 @@ class Lanes:
     async def _wait(self, handle: str, job: Job) -> None:
         """Wait until this job is done, or leads."""
         assert job.signal is not None  # noqa: S101 - set when it joined
-        while not await job.signal.wait(min(job.deadline - time.monotonic(), _LOOK)):
+        while not await job.signal.wait(min(job.deadline - time.monotonic(), LOOK)):
             with self._lock:
                 self._relieve(handle)
             if job.state in ("leading", "done"):  # and nobody came to say so

@@ -190,11 +190,10 @@ class Listeners:
         position = await self._place(reader)
         while position is not None:
             after, told = await self._read(position, reader)
-            if told and self._shift is not shift:
-                after = position  # these are for whoever goes on
-            if not told or self._shift is not shift:
-                reader.position = after
-                await self._place(reader, after, hold=0.0)
+            is_over = self._shift is not shift
+            if is_over or not told:
+                reader.position = position if is_over else after  # what was read and not told is for whoever goes on
+                await self._place(reader, reader.position, hold=0.0)
                 return
             position = await self._call_all(reader, told, position, after)
 

@@ -17,14 +17,15 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from traceback import walk_tb
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, Final, Protocol, TypeVar, cast
 
 from .errors import SojournError
 
-__all__ = ["Background", "Signal", "TaskWaiting", "ThreadWaiting", "Waiting", "run"]
+__all__ = ["LOOK", "Background", "Signal", "TaskWaiting", "ThreadWaiting", "Waiting", "run"]
 
 T = TypeVar("T")
-_OURS = __name__.partition(".")[0] + "."
+LOOK: Final = 0.25  # seconds between two looks of one who waits: who was to wake it may have been interrupted
+_OURS: Final = __name__.partition(".")[0] + "."
 
 
 def run(operation: Coroutine[Any, Any, T]) -> T:
@@ -45,9 +46,12 @@ def run(operation: Coroutine[Any, Any, T]) -> T:
 def _let_go(error: BaseException) -> None:
     """An exception out of a signal handler comes anywhere, and who catches it may keep it, and by its traceback our
     frames: what these hold, a connection, say, is nobody's any more, and is to be seen to be."""
-    errors: list[BaseException] = [error]
+    errors, seen = [error], {id(error)}
     for one in errors:  # and those in whose handling it came
-        errors += [other for other in (one.__context__, one.__cause__) if other is not None and other not in errors]
+        for other in (one.__context__, one.__cause__):
+            if other is not None and id(other) not in seen:
+                errors.append(other)
+                seen.add(id(other))
         for frame, _ in walk_tb(one.__traceback__):
             if str(frame.f_globals.get("__name__")).startswith(_OURS):
                 with suppress(RuntimeError):  # it is under way, as that of our caller

@@ -22,6 +22,7 @@ from typing import Any, Final, Protocol, TypeAlias, TypeVar
 from msgspec import Struct
 
 from ..errors import OutcomeUnknown, StoreUnavailable
+from ..waiting import LOOK
 
 __all__ = ["UNDONE", "InlineWriter", "ThreadWriter", "Work", "Writer"]
 
@@ -31,7 +32,6 @@ log = logging.getLogger("sojourn")
 UNDONE: Final = object()
 _MOST: Final = 256  # pieces of work in one transaction
 _PATIENCE: Final = 1.0  # seconds past its deadline for which a caller waits for the end of a transaction that was begun
-_LOOK: Final = 0.25  # seconds between two looks of one who waits, should nobody wake it
 
 
 class Work(Struct, eq=False):
@@ -130,7 +130,7 @@ class InlineWriter:
             while not self._is_over(waiting):
                 if not self._lead(work, waiting):
                     left = work.until - time.monotonic()
-                    waiting.signal.acquire(timeout=min(left, _LOOK) if left > 0 else _LOOK)
+                    waiting.signal.acquire(timeout=min(left, LOOK) if left > 0 else LOOK)
         finally:
             with self._lock:
                 self._drop(waiting)

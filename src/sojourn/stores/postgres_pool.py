@@ -22,7 +22,7 @@ from msgspec import Struct
 
 from ..errors import OutcomeUnknown, StoreDamaged, StoreError, StoreUnavailable
 from ..store import World
-from ..waiting import Signal, TaskWaiting, ThreadWaiting, Waiting
+from ..waiting import LOOK, Signal, TaskWaiting, ThreadWaiting, Waiting
 from .postgres_statement import Row, Step
 from .postgres_wire import Failed, Refusal, Room, Wire, connect
 from .readiness import Readiness, readiness
@@ -32,7 +32,6 @@ __all__ = ["Pool"]
 W = TypeVar("W", bound=Wire)
 log = logging.getLogger("sojourn")
 
-_LOOK: Final = 0.25  # seconds between two looks of one who waits, should nobody wake it
 _PAUSE: Final = 0.002  # seconds before a transaction that met another is tried again
 _AGAIN: Final = frozenset({"40001", "40P01", "55P03"})  # two transactions in each other's way: nothing was written
 _STALE: Final = frozenset({"26000", "0A000"})  # a prepared statement that is gone or out of date
@@ -223,7 +222,7 @@ class Pool:
     async def _wait(self, place: _Place, until: float) -> None:
         """Wait for one's turn, for which the place is served."""
         try:
-            while not await place.signal.wait(min(until - time.monotonic(), _LOOK)):
+            while not await place.signal.wait(min(until - time.monotonic(), LOOK)):
                 if self._look(place) or until <= time.monotonic():
                     break
         except BaseException:  # cancelled, or interrupted: nobody may hand this place a connection any more
